@@ -1,0 +1,46 @@
+/* SPDX-License-Identifier: Apache-2.0 OR GPL-2.0-only */
+/* Addresses in the one form of the maps: 16 bytes, IPv4 as ::ffff:a.b.c.d, whatever family the socket has. */
+#ifndef UNDERPASS_BPF_ADDRESS_H
+#define UNDERPASS_BPF_ADDRESS_H
+
+#include "kernel.h"
+
+static __always_inline void up_addr_set4(struct up_addr *addr, __be32 ip)
+{
+	__builtin_memset(addr, 0, sizeof(*addr));
+	addr->bytes[10] = 0xff;
+	addr->bytes[11] = 0xff;
+	__builtin_memcpy(&addr->bytes[12], &ip, sizeof(ip));
+}
+
+/* Reads a 32-bit field of a context as just that: clang would merge two neighbours into one load, which the verifier
+ * rejects. */
+#define UP_CONTEXT_FIELD(field) (*(volatile __u32 *)&(field))
+
+#define up_addr_set6_from(addr, words) \
+	up_addr_set6(addr, UP_CONTEXT_FIELD(words[0]), UP_CONTEXT_FIELD(words[1]), UP_CONTEXT_FIELD(words[2]), \
+		     UP_CONTEXT_FIELD(words[3]))
+
+static __always_inline void up_addr_set6(struct up_addr *addr, __be32 w0, __be32 w1, __be32 w2, __be32 w3)
+{
+	__builtin_memcpy(&addr->bytes[0], &w0, sizeof(w0));
+	__builtin_memcpy(&addr->bytes[4], &w1, sizeof(w1));
+	__builtin_memcpy(&addr->bytes[8], &w2, sizeof(w2));
+	__builtin_memcpy(&addr->bytes[12], &w3, sizeof(w3));
+}
+
+/* 127.0.0.0/8 and ::1. */
+static __always_inline bool up_addr_is_loopback(const struct up_addr *addr)
+{
+	__u64 high, low;
+
+	__builtin_memcpy(&high, &addr->bytes[0], sizeof(high));
+	__builtin_memcpy(&low, &addr->bytes[8], sizeof(low));
+	if (high)
+		return false;
+	if (low == bpf_cpu_to_be64(1))
+		return true;
+	return (low & bpf_cpu_to_be64(0xffffffffff000000ull)) == bpf_cpu_to_be64(0x0000ffff7f000000ull);
+}
+
+#endif /* UNDERPASS_BPF_ADDRESS_H */

@@ -1,0 +1,69 @@
+/* SPDX-License-Identifier: Apache-2.0 OR GPL-2.0-only */
+/*
+ * Connection records, what each socket knows of itself, and the sockets that may be redirected to. A record is one per
+ * connection, with both ends in it; without one a connection is plain TCP, so a full table costs acceleration and
+ * sight, never traffic.
+ */
+#ifndef UNDERPASS_BPF_CONNS_H
+#define UNDERPASS_BPF_CONNS_H
+
+#include "kernel.h"
+#include "stats.h"
+
+#define UP_MAX_CONNS 131072
+
+struct {
+	__uint(type, BPF_MAP_TYPE_HASH);
+	__uint(max_entries, UP_MAX_CONNS);
+	__uint(map_flags, BPF_F_NO_PREALLOC);
+	__type(key, __u64);
+	__type(value, struct up_conn);
+	__uint(pinning, LIBBPF_PIN_BY_NAME);
+} up_conns SEC(".maps");
+
+/* Keyed by socket cookie: never re-used, and the same address pair in two pods makes two keys. */
+struct {
+	__uint(type, BPF_MAP_TYPE_SOCKHASH);
+	__uint(max_entries, 2 * UP_MAX_CONNS);
+	__type(key, __u64);
+	__type(value, __u64);
+	__uint(pinning, LIBBPF_PIN_BY_NAME);
+} up_socks SEC(".maps");
+
+struct {
+	__uint(type, BPF_MAP_TYPE_SK_STORAGE);
+	__uint(map_flags, BPF_F_NO_PREALLOC);
+	__type(key, int);
+	__type(value, struct up_sk);
+	__uint(pinning, LIBBPF_PIN_BY_NAME);
+} up_sk SEC(".maps");
+
+static __always_inline struct up_conn *up_conn_find(__u64 id)
+{
+	return id ? bpf_map_lookup_elem(&up_conns, &id) : NULL;
+}
+
+static __always_inline struct up_conn *up_conn_add(__u64 id, const struct up_conn *conn)
+{
+	if (bpf_map_update_elem(&up_conns, &id, conn, BPF_NOEXIST))
+		return NULL;
+	return bpf_map_lookup_elem(&up_conns, &id);
+}
+
+static __always_inline void up_conn_remove(__u64 id)
+{
+	bpf_map_delete_elem(&up_conns, &id);
+}
+
+/* Ends short-circuiting of this connection for good. What is queued is still read before what comes by TCP; the agent
+ * unmaps both sockets once nothing is. */
+static __always_inline void up_conn_stop(struct up_conn *conn, enum up_why why)
+{
+	if (conn->stopped)
+		return;
+	conn->why = why;
+	conn->stopped = 1;
+	up_count_fallback(why);
+}
+
+#endif /* UNDERPASS_BPF_CONNS_H */

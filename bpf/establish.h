@@ -1,0 +1,295 @@
+/* SPDX-License-Identifier: Apache-2.0 OR GPL-2.0-only */
+/*
+ * A connection's life, from connect() to close: decide, publish the source record, pair the two ends, map them, forget.
+ *
+ * Both ends must be mapped or neither. The client's end is established first, without knowing what the server's side
+ * will say, and the kernel lets a program map a socket at that moment only. So the client is mapped in good faith; the
+ * server maps itself only over a mapped client; and when the client's first byte is acknowledged, by when the server
+ * has decided, the client's end is unmapped again if the server declined. Until then nobody redirects to it.
+ */
+#ifndef UNDERPASS_BPF_ESTABLISH_H
+#define UNDERPASS_BPF_ESTABLISH_H
+
+#include "address.h"
+#include "budget.h"
+#include "config.h"
+#include "conns.h"
+#include "kernel.h"
+#include "pods.h"
+#include "socket.h"
+#include "sources.h"
+#include "stats.h"
+
+#define UP_CLIENT_BIT (1u << UP_CLIENT)
+#define UP_SERVER_BIT (1u << UP_SERVER)
+
+/* In connect(): may this connection be short-circuited? Kept with the socket for sockops. */
+static __always_inline void up_decide(struct bpf_sock_addr *ctx, const struct up_addr *destination)
+{
+	__u64 netns = bpf_get_netns_cookie(ctx);
+	const struct up_pod *client = up_pod_find(netns);
+	const struct up_pod *server;
+	struct bpf_sock *sk;
+	struct up_sk *me;
+	__u64 peer;
+
+	if (!client || ctx->type != SOCK_STREAM || ctx->protocol != IPPROTO_TCP)
+		return;
+	sk = ctx->sk;
+	if (!sk)
+		return;
+	me = bpf_sk_storage_get(&up_sk, sk, 0, BPF_SK_STORAGE_GET_F_CREATE);
+	if (!me)
+		return;
+	peer = up_netns_of(destination, netns);
+	server = peer ? up_pod_find(peer) : NULL;
+	if (!server)
+		me->why = UP_WHY_NOT_LOCAL;
+	else if (!up_kernel_is_fit)
+		me->why = UP_WHY_KERNEL;
+	else
+		me->why = up_pair_why(client, server);
+}
+
+static __always_inline void up_local_end(struct bpf_sock_ops *ctx, struct up_end *end, __u64 netns, struct tcp_sock *tp)
+{
+	if (ctx->family == AF_INET6)
+		up_addr_set6_from(&end->addr, ctx->local_ip6);
+	else
+		up_addr_set4(&end->addr, ctx->local_ip4);
+	end->port = bpf_htons(ctx->local_port);
+	end->netns_cookie = netns;
+	end->cookie = bpf_get_socket_cookie(ctx);
+	end->sock = (__u64)tp;
+}
+
+static __always_inline void up_remote_end(struct bpf_sock_ops *ctx, struct up_end *end)
+{
+	if (ctx->family == AF_INET6)
+		up_addr_set6_from(&end->addr, ctx->remote_ip6);
+	else
+		up_addr_set4(&end->addr, ctx->remote_ip4);
+	end->port = bpf_htons(bpf_ntohl(ctx->remote_port)); /* in network order, but as 32 bits */
+}
+
+/* The client's SYN is about to leave: everything is known but the answer. */
+static __always_inline void up_on_connect(struct bpf_sock_ops *ctx, struct bpf_sock *sk)
+{
+	struct up_conn fresh, *conn;
+	struct up_end *client = &fresh.end[UP_CLIENT], *server = &fresh.end[UP_SERVER];
+	struct tcp_sock *tp;
+	struct up_sk *me;
+	__u64 netns;
+
+	me = bpf_sk_storage_get(&up_sk, sk, 0, 0);
+	if (!me)
+		return;
+	tp = bpf_skc_to_tcp_sock(sk);
+	if (!tp)
+		return;
+	__builtin_memset(&fresh, 0, sizeof(fresh));
+	netns = bpf_get_netns_cookie(ctx);
+	up_local_end(ctx, client, netns, tp);
+	client->state = UP_TCP_SYN_SENT;
+	up_remote_end(ctx, server);
+	server->netns_cookie = up_netns_of(&server->addr, netns);
+	fresh.started_ns = bpf_ktime_get_ns();
+	fresh.why = me->why;
+	fresh.dir[UP_CLIENT].first_seq = tp->write_seq + 1;
+	me->conn = client->cookie;
+	me->end = UP_CLIENT;
+	conn = up_conn_add(client->cookie, &fresh);
+	if (!conn) {
+		up_count_fallback(UP_WHY_TABLE_FULL);
+		me->conn = 0;
+		return;
+	}
+	/* A SYN from an address that is not the pod's own would say nothing true about who sent it. */
+	if (server->netns_cookie && up_netns_of(&client->addr, netns) == netns)
+		up_source_publish(client, server, tp->write_seq);
+	bpf_sock_ops_cb_flags_set(ctx, BPF_SOCK_OPS_STATE_CB_FLAG);
+}
+
+/* Maps the socket in context. UP_WHY_NONE: it is in up_socks now, and the kernel sends its messages past sk_msg. */
+static __always_inline enum up_why up_map(struct bpf_sock_ops *ctx, struct up_end *end, struct tcp_sock *tp)
+{
+	enum up_why why = up_sock_why((struct sock *)tp);
+	long error;
+
+	if (why)
+		return why;
+	error = bpf_sock_hash_update(ctx, &up_socks, &end->cookie, BPF_ANY);
+	if (!error) {
+		end->mapped = 1;
+		return UP_WHY_NONE;
+	}
+	if (error == -16 /* EBUSY */)
+		return UP_WHY_OTHER_SOCKMAP;
+	if (error == -7 /* E2BIG */ || error == -12 /* ENOMEM */)
+		return UP_WHY_TABLE_FULL;
+	return UP_WHY_ULP; /* EINVAL: the socket's protocol operations are not plain TCP's */
+}
+
+static __always_inline void up_on_client_established(struct bpf_sock_ops *ctx, struct bpf_sock *sk)
+{
+	struct up_conn *conn;
+	struct tcp_sock *tp;
+	struct up_sk *me;
+	int flags = BPF_SOCK_OPS_STATE_CB_FLAG;
+
+	me = bpf_sk_storage_get(&up_sk, sk, 0, 0);
+	if (!me)
+		return;
+	conn = up_conn_find(me->conn);
+	tp = bpf_skc_to_tcp_sock(sk);
+	if (!conn || !tp)
+		return;
+	conn->end[UP_CLIENT].state = UP_TCP_ESTABLISHED;
+	conn->established_ns = bpf_ktime_get_ns();
+	/* The server may have declined already (TCP Fast Open establishes it first). */
+	if (!conn->why)
+		conn->why = up_map(ctx, &conn->end[UP_CLIENT], tp);
+	if (!conn->why)
+		flags |= BPF_SOCK_OPS_RTT_CB_FLAG;
+	else
+		up_count_fallback(conn->why);
+	/* Where the server's side decides, it counts; if it came first, it has. */
+	if (conn->why && !conn->end[UP_SERVER].cookie)
+		up_count_connection(UP_WAY_DIRECT);
+	bpf_sock_ops_cb_flags_set(ctx, flags);
+}
+
+/* The server's end of a connection whose client is known: decides for both. */
+static __always_inline enum up_why up_join(struct bpf_sock_ops *ctx, struct up_conn *conn, struct tcp_sock *tp)
+{
+	if (conn->why)
+		return conn->why;
+	if (!conn->end[UP_CLIENT].mapped || conn->end[UP_CLIENT].cookie == conn->end[UP_SERVER].cookie)
+		return UP_WHY_UNCONFIRMED;
+	return up_map(ctx, &conn->end[UP_SERVER], tp);
+}
+
+static __always_inline void up_on_server_established(struct bpf_sock_ops *ctx, struct bpf_sock *sk)
+{
+	struct up_conn fresh, *conn;
+	struct up_end *client = &fresh.end[UP_CLIENT], *server = &fresh.end[UP_SERVER];
+	__u64 netns = bpf_get_netns_cookie(ctx);
+	struct tcp_sock *tp;
+	struct up_sk *me;
+	__u64 id;
+
+	if (!up_pod_find(netns))
+		return;
+	tp = bpf_skc_to_tcp_sock(sk);
+	if (!tp)
+		return;
+	me = bpf_sk_storage_get(&up_sk, sk, 0, BPF_SK_STORAGE_GET_F_CREATE);
+	/* A socket that dialled and is passive all the same: simultaneous open. It has its record. */
+	if (!me || me->conn)
+		return;
+	__builtin_memset(&fresh, 0, sizeof(fresh));
+	up_local_end(ctx, server, netns, tp);
+	server->state = UP_TCP_ESTABLISHED;
+	up_remote_end(ctx, client);
+
+	id = up_source_consume(client, server, tp->copied_seq);
+	conn = up_conn_find(id);
+	if (conn) {
+		conn->end[UP_SERVER] = *server;
+		conn->dir[UP_SERVER].first_seq = tp->write_seq;
+	} else {
+		id = server->cookie;
+		fresh.started_ns = bpf_ktime_get_ns();
+		fresh.established_ns = fresh.started_ns;
+		fresh.why = up_netns_of(&client->addr, netns) ? UP_WHY_UNCONFIRMED : UP_WHY_NOT_LOCAL;
+		fresh.dir[UP_SERVER].first_seq = tp->write_seq;
+		conn = up_conn_add(id, &fresh);
+		if (!conn) {
+			up_count_fallback(UP_WHY_TABLE_FULL);
+			return;
+		}
+		up_count_connection(UP_WAY_DIRECT);
+	}
+	me->conn = id;
+	me->end = UP_SERVER;
+	if (!conn->why) {
+		conn->why = up_join(ctx, conn, tp);
+		if (!conn->why)
+			conn->way = UP_WAY_SHORT_CIRCUIT;
+		else
+			up_count_fallback(conn->why);
+		up_count_connection(conn->way);
+	}
+	bpf_sock_ops_cb_flags_set(ctx, BPF_SOCK_OPS_STATE_CB_FLAG);
+}
+
+/* The client's first byte is acknowledged: the server has decided. */
+static __always_inline void up_on_client_acknowledged(struct bpf_sock_ops *ctx, struct bpf_sock *sk)
+{
+	struct up_conn *conn;
+	struct up_sk *me;
+
+	bpf_sock_ops_cb_flags_set(ctx, BPF_SOCK_OPS_STATE_CB_FLAG);
+	me = bpf_sk_storage_get(&up_sk, sk, 0, 0);
+	conn = me ? up_conn_find(me->conn) : NULL;
+	if (!conn || conn->way == UP_WAY_SHORT_CIRCUIT || !conn->end[UP_CLIENT].mapped)
+		return;
+	conn->end[UP_CLIENT].mapped = 0;
+	if (!conn->why) {
+		conn->why = UP_WHY_UNCONFIRMED;
+		up_count_fallback(conn->why);
+		up_count_connection(UP_WAY_DIRECT);
+	}
+	bpf_map_delete_elem(&up_socks, &conn->end[UP_CLIENT].cookie);
+}
+
+/* Payload bytes from TCP's own counters. They count SYN and FIN as a byte each. */
+static __always_inline void up_refresh_bytes(struct up_conn *conn, __u32 end, struct tcp_sock *tp, __u32 state)
+{
+	bool fin_sent_and_acked = state == UP_TCP_FIN_WAIT2 || state == UP_TCP_TIME_WAIT;
+	bool fin_received = state == UP_TCP_CLOSE_WAIT || state == UP_TCP_LAST_ACK || state == UP_TCP_CLOSING ||
+			    state == UP_TCP_TIME_WAIT;
+	__u64 sent = BPF_CORE_READ(tp, bytes_acked), received = BPF_CORE_READ(tp, bytes_received);
+	__u64 not_payload = (end == UP_CLIENT) + fin_sent_and_acked;
+
+	conn->dir[end & 1].tcp_bytes = sent > not_payload ? sent - not_payload : 0;
+	if (!conn->end[!end].cookie)
+		conn->dir[!end].tcp_bytes = received > fin_received ? received - fin_received : 0;
+}
+
+static __always_inline void up_on_close(struct up_conn *conn, struct up_sk *me)
+{
+	struct up_end *end = &conn->end[me->end & 1], *other = &conn->end[!me->end];
+	__u32 bit = 1u << (me->end & 1), closed;
+
+	/* The queue of this end goes with it. */
+	up_tokens_release(&conn->dir[!me->end], end->netns_cookie);
+	if (me->end == UP_CLIENT && other->netns_cookie)
+		up_source_withdraw(end, other);
+	closed = __sync_fetch_and_or(&conn->closed, bit) | bit;
+	if (other->cookie && closed != (UP_CLIENT_BIT | UP_SERVER_BIT))
+		return;
+	up_tokens_release(&conn->dir[me->end & 1], other->netns_cookie);
+	up_conn_remove(me->conn);
+}
+
+static __always_inline void up_on_state(struct bpf_sock_ops *ctx, struct bpf_sock *sk)
+{
+	__u32 from = ctx->args[0], to = ctx->args[1];
+	struct up_conn *conn;
+	struct tcp_sock *tp;
+	struct up_sk *me;
+
+	me = bpf_sk_storage_get(&up_sk, sk, 0, 0);
+	conn = me ? up_conn_find(me->conn) : NULL;
+	if (!conn)
+		return;
+	conn->end[me->end & 1].state = to;
+	tp = bpf_skc_to_tcp_sock(sk);
+	if (tp)
+		up_refresh_bytes(conn, me->end & 1, tp, to == UP_TCP_CLOSE ? from : to);
+	if (to == UP_TCP_CLOSE)
+		up_on_close(conn, me);
+}
+
+#endif /* UNDERPASS_BPF_ESTABLISH_H */

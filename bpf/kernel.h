@@ -1,0 +1,131 @@
+/* SPDX-License-Identifier: Apache-2.0 OR GPL-2.0-only */
+/*
+ * The few kernel structures that the programs read, each with the few members that are read. CO-RE relocates the
+ * offsets when the programs are loaded, so the layouts here mean nothing and no generated vmlinux.h is needed.
+ */
+#ifndef UNDERPASS_BPF_KERNEL_H
+#define UNDERPASS_BPF_KERNEL_H
+
+#include <linux/bpf.h>
+#include <linux/types.h>
+#include <stdbool.h>
+#include <stddef.h>
+
+#include <bpf/bpf_core_read.h>
+#include <bpf/bpf_endian.h>
+#include <bpf/bpf_helpers.h>
+#include <bpf/bpf_tracing.h>
+
+#include "underpass/abi.h"
+
+#define AF_INET 2
+#define AF_INET6 10
+#define SOCK_STREAM 1
+#define IPPROTO_TCP 6
+#define MSG_PEEK 0x2
+#define MSG_DONTWAIT 0x40
+#define MSG_WAITALL 0x100
+#define MSG_ERRQUEUE 0x2000
+#define SEND_SHUTDOWN 2
+#define SOCK_RCVBUF_LOCK 2
+
+#pragma clang attribute push(__attribute__((preserve_access_index)), apply_to = record)
+
+struct list_head {
+	struct list_head *next;
+};
+
+struct wait_queue_head {
+	struct list_head head;
+};
+
+struct wait_queue_entry {
+	void *func;
+	struct list_head entry;
+};
+
+struct socket_wq {
+	struct wait_queue_head wait;
+};
+
+struct proto {
+	unsigned long *memory_pressure;
+};
+
+struct sock_cookie {
+	__s64 counter;
+};
+
+struct sock_common {
+	unsigned char skc_state;
+	struct proto *skc_prot;
+	struct sock_cookie skc_cookie;
+	unsigned long skc_flags; /* bits of enum sock_flags */
+};
+
+struct sock_lock {
+	int owned;
+};
+
+struct sock {
+	struct sock_common __sk_common;
+	struct sock_lock sk_lock;
+	struct socket_wq *sk_wq;
+	void *sk_user_data;
+	void *sk_filter;
+	int sk_rcvbuf;
+	int sk_rcvlowat;
+	int sk_peek_off;
+	int sk_write_pending;
+	__u32 sk_tsflags;
+	__u8 sk_shutdown;
+	__u8 sk_userlocks;
+};
+
+struct inet_connection_sock {
+	void *icsk_ulp_ops;
+};
+
+struct tcp_sock {
+	__u32 copied_seq;
+	__u32 write_seq;
+	__u64 bytes_acked;
+	__u64 bytes_received;
+	__u8 repair : 1;
+	__u8 recvmsg_inq : 1;
+	bool is_mptcp;
+	void *md5sig_info;
+	void *ao_info;
+};
+
+struct refcount {
+	struct {
+		int counter;
+	} refs;
+};
+
+struct sk_psock {
+	struct list_head ingress_msg;
+	struct refcount refcnt;
+};
+
+struct bpf_iter__bpf_sk_storage_map {
+	struct sock *sk;
+	void *value;
+};
+
+struct bpf_iter__bpf_map_elem {
+	void *key;
+	void *value;
+};
+
+#pragma clang attribute pop
+
+enum sock_flags {
+	SOCK_DEAD,
+	SOCK_RCVTSTAMP,
+	SOCK_TIMESTAMPING_RX_SOFTWARE,
+	SOCK_ZEROCOPY,
+};
+
+#endif /* UNDERPASS_BPF_KERNEL_H */

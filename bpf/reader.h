@@ -1,0 +1,93 @@
+/* SPDX-License-Identifier: Apache-2.0 OR GPL-2.0-only */
+/*
+ * Is somebody inside tcp_recvmsg() of the receiving socket? Such a reader looks at the TCP queue alone: redirected data
+ * would not wake it, or would be overtaken by it. Readers that wait in tcp_bpf_recvmsg() are fine: they look at the
+ * redirected queue first.
+ *
+ * Both sleep on the socket's wait queue with woken_wake_function, so the queue cannot tell them apart; but whoever is in
+ * tcp_bpf_recvmsg() holds a reference on the psock, and a sleeper in tcp_recvmsg() does not. More such sleepers than
+ * references (beyond the map's own) means that one of them sleeps in tcp_recvmsg().
+ */
+#ifndef UNDERPASS_BPF_READER_H
+#define UNDERPASS_BPF_READER_H
+
+#include "kernel.h"
+#include "socket.h"
+
+#define UP_MAX_WAITERS 16
+
+extern const void woken_wake_function __ksym __weak;
+
+static __always_inline bool up_sock_is_owned(struct sock *sk)
+{
+	return BPF_CORE_READ(sk, sk_lock.owned);
+}
+
+/* Tasks asleep in a recv or send call on the socket, or -1 when there are too many waiters of all kinds to look at. A
+ * function of its own for the verifier, which would multiply the loop with everything round its calls. */
+__noinline int up_sleepers(__u64 sock)
+{
+	struct sock *sk = up_sock_at(sock);
+	struct socket_wq *wq = BPF_CORE_READ(sk, sk_wq);
+	struct list_head *head, *position;
+	int sleepers = 0;
+
+	head = (struct list_head *)((unsigned long)wq + bpf_core_field_offset(struct socket_wq, wait) +
+				    bpf_core_field_offset(struct wait_queue_head, head));
+	position = BPF_CORE_READ(head, next);
+	for (int i = 0; i < UP_MAX_WAITERS; i++) {
+		struct wait_queue_entry *entry;
+
+		if (position == head)
+			return sleepers;
+		entry = (struct wait_queue_entry *)((unsigned long)position -
+						    bpf_core_field_offset(struct wait_queue_entry, entry));
+		if (BPF_CORE_READ(entry, func) == (void *)&woken_wake_function)
+			sleepers++;
+		position = BPF_CORE_READ(position, next);
+	}
+	return -1;
+}
+
+/* Sleepers without a reference on the psock are inside tcp_recvmsg(). */
+static __always_inline bool up_is_accounted(int sleepers, int references)
+{
+	return sleepers >= 0 && sleepers <= references;
+}
+
+/* Does a thread sleep in recv() on this socket? Writers that wait for room sleep on the same queue, but are counted. */
+static __always_inline bool up_has_sleeping_reader(struct sock *sk)
+{
+	int sleepers = up_sleepers((__u64)sk);
+
+	return sleepers < 0 || sleepers > BPF_CORE_READ(sk, sk_write_pending);
+}
+
+/*
+ * UP_WHY_NONE when no reader is inside tcp_recvmsg(). A reader leaves the wait queue only with the socket lock held and
+ * joins it before it lets go of the lock, so one look at the lock between two at the queue finds it in one or the other.
+ *
+ * A thread that is sending on the receiving socket holds a reference too, without sleeping, and could stand in for a
+ * sleeper of the wrong kind. It does for well under a microsecond of each send, so where there are sleepers the sum must
+ * come out right UP_SURE_ATTEMPTS times in a row.
+ */
+static __always_inline enum up_why up_reader_why(struct sock *sk, struct sk_psock *psock, struct up_dir *dir)
+{
+	int references = BPF_CORE_READ(psock, refcnt.refs.counter) - 1;
+	int before = up_sleepers((__u64)sk), after;
+	bool owned = up_sock_is_owned(sk);
+
+	after = up_sleepers((__u64)sk);
+	if (!up_is_accounted(before, references) || !up_is_accounted(after, references)) {
+		dir->sure = 0;
+		return UP_WHY_READER_WAITS;
+	}
+	if (owned)
+		return UP_WHY_READER_BUSY;
+	if ((before || after) && ++dir->sure < UP_SURE_ATTEMPTS)
+		return UP_WHY_READER_WAITS;
+	dir->sure = 0;
+	return UP_WHY_NONE;
+}
+
+#endif /* UNDERPASS_BPF_READER_H */

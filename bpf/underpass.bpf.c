@@ -1,0 +1,92 @@
+// SPDX-License-Identifier: Apache-2.0 OR GPL-2.0-only
+/* The entry points, and nothing else: each hands its context to the header that owns the concept. */
+#include "establish.h"
+#include "kernel.h"
+#include "short_circuit.h"
+#include "watch.h"
+
+SEC("cgroup/connect4")
+int up_connect4(struct bpf_sock_addr *ctx)
+{
+	struct up_addr destination;
+
+	up_addr_set4(&destination, ctx->user_ip4);
+	up_decide(ctx, &destination);
+	return 1;
+}
+
+SEC("cgroup/connect6")
+int up_connect6(struct bpf_sock_addr *ctx)
+{
+	struct up_addr destination;
+
+	up_addr_set6_from(&destination, ctx->user_ip6);
+	up_decide(ctx, &destination);
+	return 1;
+}
+
+SEC("sockops")
+int up_sockops(struct bpf_sock_ops *ctx)
+{
+	struct bpf_sock *sk = ctx->sk;
+
+	if (!sk)
+		return 1;
+	switch (ctx->op) {
+	case BPF_SOCK_OPS_TCP_CONNECT_CB:
+		up_on_connect(ctx, sk);
+		break;
+	case BPF_SOCK_OPS_ACTIVE_ESTABLISHED_CB:
+		up_on_client_established(ctx, sk);
+		break;
+	case BPF_SOCK_OPS_PASSIVE_ESTABLISHED_CB:
+		up_on_server_established(ctx, sk);
+		break;
+	case BPF_SOCK_OPS_RTT_CB:
+		up_on_client_acknowledged(ctx, sk);
+		break;
+	case BPF_SOCK_OPS_STATE_CB:
+		up_on_state(ctx, sk);
+		break;
+	}
+	return 1;
+}
+
+SEC("sk_msg")
+int up_msg(struct sk_msg_md *msg)
+{
+	return up_message(msg);
+}
+
+SEC("tp_btf/sock_recv_length")
+int BPF_PROG(up_recv, struct sock *sk, int result, int flags)
+{
+	up_on_recv(sk, result, flags);
+	return 0;
+}
+
+SEC("iter/bpf_sk_storage_map")
+int up_sweep(struct bpf_iter__bpf_sk_storage_map *ctx)
+{
+	struct sock *sk = ctx->sk;
+	struct up_sk *me = ctx->value;
+
+	if (sk && me)
+		up_sweep_socket(sk, me);
+	return 0;
+}
+
+/* Stops short-circuiting: the pod with netns cookie up_stop_netns, or every connection where that is 0. */
+volatile __u64 up_stop_netns = 0;
+
+SEC("iter/bpf_map_elem")
+int up_stop(struct bpf_iter__bpf_map_elem *ctx)
+{
+	struct up_conn *conn = ctx->value;
+
+	if (conn)
+		up_stop_connection(conn, up_stop_netns);
+	return 0;
+}
+
+char LICENSE[] SEC("license") = "GPL";

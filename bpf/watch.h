@@ -1,0 +1,73 @@
+/* SPDX-License-Identifier: Apache-2.0 OR GPL-2.0-only */
+/* Watching sockets from outside their own calls: recv() as it returns, and the sweep over all of them. */
+#ifndef UNDERPASS_BPF_WATCH_H
+#define UNDERPASS_BPF_WATCH_H
+
+#include "budget.h"
+#include "conns.h"
+#include "establish.h"
+#include "kernel.h"
+#include "socket.h"
+
+/* A recv() of any kind returned `result` on a socket. Runs for every socket of the machine, so what is not ours leaves
+ * at the first line. */
+static __always_inline void up_on_recv(struct sock *sk, int result, int flags)
+{
+	struct up_sk *me = bpf_sk_storage_get(&up_sk, sk, 0, 0);
+	struct up_conn *conn;
+	struct up_dir *dir;
+
+	if (!me || flags & MSG_ERRQUEUE)
+		return;
+	conn = up_conn_find(me->conn);
+	if (!conn)
+		return;
+	dir = &conn->dir[!me->end];
+	/* Before the bytes are counted: who sees the bytes must see this. A non-blocking reader waits for nothing. */
+	if (flags & MSG_WAITALL && !(flags & MSG_DONTWAIT) && conn->way == UP_WAY_SHORT_CIRCUIT)
+		up_conn_stop(conn, UP_WHY_WAITALL);
+	if (result <= 0 || flags & MSG_PEEK)
+		return;
+	__sync_fetch_and_add(&dir->seen, result);
+	if (dir->reads < UP_FIRST_READS)
+		dir->reads++;
+}
+
+/* Brings the record of a live socket up to date, and takes the tokens of a drained queue back. Of a stopped connection it
+ * also says here, by a charge of zero, that the queue towards this end is drained, and by `mapped` when the agent has
+ * unmapped the socket. */
+static __always_inline void up_sweep_socket(struct sock *sk, struct up_sk *me)
+{
+	struct up_conn *conn = up_conn_find(me->conn);
+	struct tcp_sock *tp = (struct tcp_sock *)sk;
+	__u32 end = me->end & 1;
+	struct sk_psock *psock;
+	struct up_dir *towards;
+
+	if (!conn || conn->end[end].sock != (__u64)sk || conn->closed & (1u << end))
+		return;
+	up_refresh_bytes(conn, end, tp, BPF_CORE_READ(sk, __sk_common.skc_state));
+	if (!conn->end[end].mapped)
+		return;
+	psock = up_psock_of(sk);
+	if (psock && !up_psock_is_drained(psock))
+		return;
+	towards = &conn->dir[!end];
+	up_tokens_release(towards, conn->end[end].netns_cookie);
+	if (!conn->stopped)
+		return;
+	towards->charge = 0;
+	towards->messages = 0;
+	if (!psock)
+		conn->end[end].mapped = 0;
+	if (!conn->end[UP_CLIENT].mapped && !conn->end[UP_SERVER].mapped)
+		conn->way = UP_WAY_DIRECT;
+}
+
+static __always_inline void up_stop_connection(struct up_conn *conn, __u64 netns)
+{
+	if (!netns || conn->end[UP_CLIENT].netns_cookie == netns || conn->end[UP_SERVER].netns_cookie == netns)
+		up_conn_stop(conn, UP_WHY_STOPPED);
+}
+
+#endif /* UNDERPASS_BPF_WATCH_H */

@@ -1,0 +1,266 @@
+/* SPDX-License-Identifier: Apache-2.0 OR GPL-2.0-only */
+/*
+ * What the BPF programs and the C++ side share: keys and values of the pinned maps, and the numbers in them. The only
+ * header that both include, so it holds plain C structs with fixed widths, explicit padding and no pointers. Both
+ * compilers check the layout (the assertions at the end), and a pinned map says by UP_LAYOUT which one it has.
+ *
+ * Byte order: fields of type __be16 and struct up_addr are in network order, all others in host order.
+ * Times: nanoseconds of CLOCK_MONOTONIC (bpf_ktime_get_ns).
+ */
+#ifndef UNDERPASS_ABI_H
+#define UNDERPASS_ABI_H
+
+#include <linux/types.h>
+
+/* Raise it with every change of a key, a value or the meaning of a number below. Sockets that live through an upgrade
+ * keep the old sk_msg program and its maps, so an agent refuses pinned maps of another layout instead of guessing. */
+#define UP_LAYOUT 1
+
+#define UP_NS_NAME_LEN 64   /* RFC 1123 label, 63 + NUL */
+#define UP_POD_NAME_LEN 256 /* RFC 1123 subdomain, 253 + NUL */
+
+/* An IPv6 address, or an IPv4 address in its v4-mapped form ::ffff:a.b.c.d, so that dual-stack sockets need no second
+ * lookup. */
+struct up_addr {
+	__u8 bytes[16];
+};
+
+/* How a connection's payload travels. */
+enum up_way {
+	UP_WAY_DIRECT = 0,        /* plain kernel TCP */
+	UP_WAY_SHORT_CIRCUIT = 1, /* mapped on both ends: socket to socket whenever that is as good as TCP */
+	UP_WAY_PROXIED = 2,       /* through the node's worker */
+};
+
+/* Mode of a pod, annotation underpass.dev/short-circuit. The smaller of the two ends wins. */
+enum up_mode {
+	UP_MODE_OFF = 0,
+	UP_MODE_AUTO = 1, /* on once the workload is learned to be safe; until learning exists, as off */
+	UP_MODE_ON = 2,
+};
+
+/*
+ * Why a connection is not short-circuited, or why a message of a short-circuited connection went by TCP. The names are
+ * what `underpassctl connections` shows as fallbackReason and what the metric
+ * underpass_short_circuit_fallbacks_total{reason} counts: the enumerator without UP_WHY_, in lower case, dashes for
+ * underscores.
+ */
+enum up_why {
+	UP_WHY_NONE = 0,
+	/* decided once, in connect() or when the connection is established */
+	UP_WHY_NOT_LOCAL,     /* the peer is no enrolled pod of this node */
+	UP_WHY_MODE_OFF,      /* one end says off */
+	UP_WHY_LEARNING,      /* one end is auto and not learned yet */
+	UP_WHY_NAMESPACES,    /* two namespaces, and not both ends say short-circuit-peers: mesh */
+	UP_WHY_KERNEL,        /* this kernel lacks what safety needs: see `underpassctl check` */
+	UP_WHY_UNCONFIRMED,   /* the server's end did not confirm: no source record, or its sequence number differs */
+	UP_WHY_TABLE_FULL,    /* no room in a map */
+	UP_WHY_OTHER_SOCKMAP, /* another owner's sockmap program is on the socket */
+	UP_WHY_MPTCP,
+	UP_WHY_ULP,           /* kTLS and the like */
+	UP_WHY_REPAIR,        /* TCP_REPAIR */
+	UP_WHY_SIGNED,        /* TCP-MD5, TCP-AO */
+	UP_WHY_SOCKET_FILTER, /* SO_ATTACH_FILTER or SO_ATTACH_BPF */
+	UP_WHY_ZEROCOPY,      /* SO_ZEROCOPY */
+	UP_WHY_TIMESTAMPS,    /* SO_TIMESTAMP, SO_TIMESTAMPING */
+	UP_WHY_PEEK_OFF,      /* SO_PEEK_OFF */
+	UP_WHY_INQ,           /* TCP_INQ */
+	UP_WHY_RCVLOWAT,      /* SO_RCVLOWAT > 1 */
+	UP_WHY_SMALL_RCVBUF,  /* SO_RCVBUF set below UP_MIN_LOCKED_RCVBUF */
+	/* decided anew for every message */
+	UP_WHY_KILL_SWITCH,     /* short-circuit is switched off for the node */
+	UP_WHY_STOPPED,         /* ... for this connection: a label went, a namespace was detached */
+	UP_WHY_WAITALL,          /* ... because a reader used MSG_WAITALL */
+	UP_WHY_THREADS,          /* ... because one thread sends while another sleeps in recv() on the same socket */
+	UP_WHY_CLOSING,         /* one end is not in a state that can still carry data */
+	UP_WHY_FIRST_MESSAGES,  /* the reader's first UP_FIRST_READS reads are watched for what it cannot bear */
+	UP_WHY_UNREAD,          /* the reader has not taken every TCP byte yet */
+	UP_WHY_UNSEEN_READ,     /* ... or took some with a call that we do not see: splice, TCP_ZEROCOPY_RECEIVE */
+	UP_WHY_READER_BUSY,     /* a reader holds the socket right now */
+	UP_WHY_READER_WAITS,    /* a reader sleeps where only TCP bytes wake it */
+	UP_WHY_QUEUE_FULL,      /* the reader is slow: the connection's cap is reached */
+	UP_WHY_POD_BUDGET,      /* the pod's share of memory is used up */
+	UP_WHY_NODE_BUDGET,     /* the node's share of memory is used up */
+	UP_WHY_TCP_PRESSURE,    /* the kernel is short of TCP memory */
+	UP_WHY_KEEPALIVE,       /* one message a minute goes by TCP, for the connection tracking of others */
+	UP_WHY_REDIRECT_FAILED, /* the kernel refused */
+	UP_WHY_COUNT,
+};
+
+/* State of one direction of a connection. */
+enum up_dir_state {
+	UP_DIR_TCP = 0,      /* messages go by TCP; every one asks whether it may enter UP_DIR_REDIRECT */
+	UP_DIR_REDIRECT = 1, /* messages go socket to socket */
+};
+
+/* TCP states, as in the kernel's include/net/tcp_states.h (stable: part of TCP_INFO). */
+enum up_tcp_state {
+	UP_TCP_NONE = 0, /* this end is not seen: not on this node, or not enrolled */
+	UP_TCP_ESTABLISHED = 1,
+	UP_TCP_SYN_SENT = 2,
+	UP_TCP_SYN_RECV = 3,
+	UP_TCP_FIN_WAIT1 = 4,
+	UP_TCP_FIN_WAIT2 = 5,
+	UP_TCP_TIME_WAIT = 6,
+	UP_TCP_CLOSE = 7,
+	UP_TCP_CLOSE_WAIT = 8,
+	UP_TCP_LAST_ACK = 9,
+	UP_TCP_LISTEN = 10,
+	UP_TCP_CLOSING = 11,
+};
+
+/*
+ * Memory. A message that waits in the receiver's queue is charged by its bytes plus what the kernel spends on it
+ * outside every cgroup (struct sk_msg and the slab round it).
+ */
+#define UP_MESSAGE_COST 1024u
+#define UP_GRANT 16384u             /* tokens are taken from the pools in steps of this */
+#define UP_MIN_LOCKED_RCVBUF 131072 /* an application that fixed a smaller SO_RCVBUF means it */
+#define UP_DEFAULT_DIR_BYTES (4u << 20)
+#define UP_DEFAULT_DIR_MESSAGES 1024u
+#define UP_FIRST_READS 4u
+#define UP_SURE_ATTEMPTS 8u
+#define UP_KEEPALIVE_NS 60000000000ull
+#define UP_SOURCE_TTL_NS 130000000000ull /* longer than a SYN is retried (tcp_syn_retries 6: 127 s) */
+
+/* up_config: ARRAY of one. Written by the agent and by `underpassctl detach`, read on every message. The first two fields
+ * stand where they stand in every layout: a tool of another version must find the kill switch. */
+struct up_config {
+	__u32 layout;        /* UP_LAYOUT of the writer */
+	__u32 short_circuit; /* the kill switch: 0 sends every message by TCP */
+	__u64 node_budget;   /* bytes that all short-circuited connections may hold in queues */
+	__u64 pod_budget;    /* ... of which those towards one pod */
+	__u32 dir_bytes;     /* cap of one direction: charge in bytes */
+	__u32 dir_messages;  /* ... and messages */
+};
+
+/* up_pods: HASH by netns cookie (__u64): the enrolled pods of this node. */
+struct up_pod {
+	enum up_mode mode;
+	__u32 peers_mesh;   /* 1: short-circuit-peers: mesh */
+	__u32 namespace_id; /* equal for two pods exactly when they are in one namespace */
+	__u32 pad;
+	char namespace_name[UP_NS_NAME_LEN];
+	char name[UP_POD_NAME_LEN];
+};
+
+/* up_ips: HASH: the addresses of the enrolled pods of this node. */
+struct up_ip_key {
+	struct up_addr addr;
+};
+
+struct up_ip {
+	__u64 netns_cookie;
+};
+
+/*
+ * up_sources: HASH: who sent the SYN that is on its way. Published at TCP_CONNECT by the client's side, consumed at the
+ * server's PASSIVE_ESTABLISHED. The server's netns stands in the key, so that 127.0.0.1 means another place in each pod.
+ */
+struct up_source_key {
+	__u64 server_netns;
+	struct up_addr client;
+	struct up_addr server;
+	__be16 client_port;
+	__be16 server_port;
+	__u32 pad;
+};
+
+struct up_source {
+	__u64 client_netns;
+	__u64 client_cookie; /* also the key in up_conns */
+	__u64 created_ns;
+	__u32 isn; /* the client's initial sequence number */
+	__u32 pad;
+};
+
+/* One end of a connection. */
+struct up_end {
+	__u64 netns_cookie; /* 0: this end is no enrolled pod of this node */
+	__u64 cookie;       /* the socket's, 0: not seen */
+	__u64 sock; /* address of its struct sock: a hint, worth nothing unless the cookie there is still `cookie` */
+	struct up_addr addr;
+	__be16 port;
+	__u16 mapped; /* 1: in up_socks */
+	enum up_tcp_state state;
+};
+
+/* One direction of a connection. Written by the sender's sk_msg program under the sender's socket lock, except `seen`,
+ * and `reads` (written when the reader's recv() returns) and `held` (also given back by the sweep). */
+struct up_dir {
+	__u64 tcp_bytes; /* payload that went by TCP and was acknowledged; as of the last sweep or state change */
+	__u64 redirected_bytes; /* payload that went socket to socket */
+	__u64 redirected_messages;
+	__u64 seen;        /* payload that recv() calls of the reader have returned, whichever way it came */
+	__u64 last_tcp_ns; /* when a message last went by TCP */
+	__u32 charge;      /* of the messages put in the queue since it was last seen empty */
+	__u32 messages;    /* ... and their number */
+	__u32 held;        /* tokens taken from the pools */
+	enum up_dir_state state;
+	enum up_why why; /* why the last message that went by TCP did */
+	__u32 first_seq; /* sequence number of the sender's first payload byte */
+	__u16 reads;            /* recv() calls of the reader that returned payload, up to UP_FIRST_READS */
+	__u16 sure;             /* attempts in a row at which every sleeping reader was accounted for */
+	__u32 pad;
+};
+
+/* Indices into up_conn.end; up_conn.dir[X] is what end X sends. */
+#define UP_CLIENT 0
+#define UP_SERVER 1
+
+/*
+ * up_conns: HASH by connection id (__u64): one record per connection with an enrolled end on this node. The id is the
+ * client's socket cookie where the client is enrolled here, else the server's. It lives until both ends are closed.
+ */
+struct up_conn {
+	__u64 started_ns;
+	__u64 established_ns; /* 0: not yet */
+	enum up_way way;
+	enum up_why why; /* way direct: why not short-circuit */
+	__u32 stopped;   /* 1: no new message is short-circuited */
+	__u32 closed;    /* bit UP_CLIENT, bit UP_SERVER: that end is closed */
+	struct up_end end[2];
+	struct up_dir dir[2];
+};
+
+/* up_budget: HASH by netns cookie of the receiving pod (__u64), 0 for the node: tokens out of the pools. */
+struct up_budget {
+	__u64 used;
+};
+
+/* up_stats: PERCPU_ARRAY of one: what happened since the maps were made. */
+struct up_stats {
+	__u64 connections[3]; /* established, by enum up_way; those of the node's enrolled pods */
+	__u64 redirected_messages;
+	__u64 redirected_bytes;
+	__u64 fallbacks[UP_WHY_COUNT]; /* connections and messages, by enum up_why */
+};
+
+/* up_sk: SK_STORAGE: what a socket knows of itself. Freed with the socket. */
+struct up_sk {
+	__u64 conn;      /* id in up_conns, 0: none */
+	__u32 end;       /* UP_CLIENT or UP_SERVER */
+	enum up_why why; /* the decision of connect(): UP_WHY_NONE when this connection may be short-circuited */
+};
+
+#ifdef __cplusplus
+#define UP_ASSERT(expression) static_assert(expression, #expression)
+#else
+#define UP_ASSERT(expression) _Static_assert(expression, #expression)
+#endif
+
+UP_ASSERT(sizeof(struct up_addr) == 16);
+UP_ASSERT(sizeof(struct up_config) == 32);
+UP_ASSERT(sizeof(struct up_pod) == 16 + UP_NS_NAME_LEN + UP_POD_NAME_LEN);
+UP_ASSERT(sizeof(struct up_ip_key) == 16);
+UP_ASSERT(sizeof(struct up_ip) == 8);
+UP_ASSERT(sizeof(struct up_source_key) == 48);
+UP_ASSERT(sizeof(struct up_source) == 32);
+UP_ASSERT(sizeof(struct up_end) == 48);
+UP_ASSERT(sizeof(struct up_dir) == 72);
+UP_ASSERT(sizeof(struct up_conn) == 32 + 2 * 48 + 2 * 72);
+UP_ASSERT(sizeof(struct up_budget) == 8);
+UP_ASSERT(sizeof(struct up_stats) == 8 * (5 + UP_WHY_COUNT));
+UP_ASSERT(sizeof(struct up_sk) == 16);
+
+#endif /* UNDERPASS_ABI_H */

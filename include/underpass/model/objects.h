@@ -1,0 +1,86 @@
+// SPDX-License-Identifier: Apache-2.0
+// What Underpass knows of the cluster, as plain values: what the decoders make and everything above them reads. Nothing
+// here knows YAML, the API server, BPF or sockets.
+#pragma once
+
+#include <map>
+#include <optional>
+#include <string>
+#include <vector>
+
+#include "underpass/ids.h"
+#include "underpass/ip_address.h"
+
+namespace underpass::model {
+
+// Annotation underpass.dev/short-circuit. Ordered so that the smaller wins where the two ends of a connection differ.
+enum class ShortCircuit { kOff, kAuto, kOn };
+
+// Annotation underpass.dev/short-circuit-peers: with whom a pod may be short-circuited. kMesh is needed on both ends.
+enum class ShortCircuitPeers { kNamespace, kMesh };
+
+// The label and the annotations of our own that a Namespace and a Pod share. Absent: not said here.
+struct MeshSettings {
+  std::optional<bool> mesh;  // underpass.dev/mesh: enabled | disabled
+  std::optional<ShortCircuit> short_circuit;
+  std::optional<ShortCircuitPeers> short_circuit_peers;
+
+  bool operator==(const MeshSettings&) const = default;
+};
+
+struct Namespace {
+  std::string name;
+  MeshSettings settings;
+
+  bool operator==(const Namespace&) const = default;
+};
+
+struct ServiceAccount {
+  NamespacedName id;
+
+  bool operator==(const ServiceAccount&) const = default;
+};
+
+struct Pod {
+  NamespacedName id;
+  std::string uid;
+  std::string node_name;                    // spec.nodeName; empty: not scheduled
+  std::string service_account = "default";  // spec.serviceAccountName
+  std::vector<IpAddress> ips;               // status.podIP(s), the primary one first; empty: not assigned yet
+  std::map<std::string, std::string> labels;
+  MeshSettings settings;
+  std::string netns_path;     // annotation underpass.dev/netns, the folder source's; empty: none
+  bool host_network = false;  // spec.hostNetwork
+  bool terminated = false;    // status.phase is Succeeded or Failed: its IP may belong to another pod already
+  bool other_mesh = false;    // an istio-proxy container or ambient.istio.io/redirection: enabled
+
+  bool operator==(const Pod&) const = default;
+};
+
+// What a source could not use. One object, one diagnostic at a time.
+struct Diagnostic {
+  enum class State {
+    kRefused,  // no good version was ever seen: the object is not there
+    kStale,    // the last good version is still in force
+  };
+  std::string kind;
+  NamespacedName id;  // both empty where the text did not parse far enough to know: see `path`
+  State state = State::kRefused;
+  std::string path;   // field path in the object, or file and line: "status.podIP", "/etc/mesh/a.yaml:14"
+  std::string cause;  // "\"10.0.0\": not an IP address"
+  std::string since;  // RFC 3339, UTC
+
+  bool operator==(const Diagnostic&) const = default;
+};
+
+// One consistent view of the cluster, never changed after it is made.
+struct Snapshot {
+  std::map<std::string, Namespace> namespaces;
+  std::map<NamespacedName, ServiceAccount> service_accounts;
+  std::map<NamespacedName, Pod> pods;
+  std::vector<Diagnostic> diagnostics;
+
+  bool operator==(const Snapshot&) const = default;
+};
+
+}  // namespace underpass::model

@@ -1,0 +1,77 @@
+// SPDX-License-Identifier: Apache-2.0 OR GPL-2.0-only
+/*
+ * The decisions of the datapath, callable one by one: cgroup/connect and sockops programs cannot be run on made-up
+ * input, but what they decide is inline functions, and a syscall program can call those. One program a decision; input
+ * and output are globals.
+ */
+#include "budget.h"
+#include "kernel.h"
+#include "pods.h"
+#include "short_circuit.h"
+#include "sources.h"
+
+struct up_pod pod_a = {}, pod_b = {};
+struct up_end client = {}, server = {};
+struct up_addr address = {};
+struct up_dir direction = {};
+struct up_config config = {};
+__u64 netns = 0;
+__u32 number = 0; /* ISN, sequence number, message size */
+
+__u64 result = 0;
+
+SEC("syscall")
+int pair_why(void *ctx)
+{
+	result = up_pair_why(&pod_a, &pod_b);
+	return 0;
+}
+
+SEC("syscall")
+int is_loopback(void *ctx)
+{
+	result = up_addr_is_loopback(&address);
+	return 0;
+}
+
+SEC("syscall")
+int netns_of(void *ctx)
+{
+	result = up_netns_of(&address, netns);
+	return 0;
+}
+
+SEC("syscall")
+int source_publish(void *ctx)
+{
+	up_source_publish(&client, &server, number);
+	return 0;
+}
+
+SEC("syscall")
+int source_consume(void *ctx)
+{
+	result = up_source_consume(&client, &server, number);
+	return 0;
+}
+
+/* A peer that cannot be read: its queue never looks drained. */
+SEC("syscall")
+int charge_why(void *ctx)
+{
+	struct up_message m = {.config = &config, .dir = &direction, .peer_netns = netns, .size = number};
+
+	result = up_charge_why(&m);
+	if (!result)
+		up_went_redirected(&direction, number);
+	return 0;
+}
+
+SEC("syscall")
+int tokens_release(void *ctx)
+{
+	up_tokens_release(&direction, netns);
+	return 0;
+}
+
+char LICENSE[] SEC("license") = "GPL";
