@@ -1,0 +1,104 @@
+// SPDX-License-Identifier: Apache-2.0
+// Pod by pod, in the order of their names: what is wanted, whether it is possible, and then its rows in the tables.
+#include "agent/compile/compile.h"
+
+#include <cassert>
+#include <cstring>
+#include <optional>
+#include <string_view>
+#include <utility>
+
+#include "agent/compile/enrolment.h"
+
+namespace underpass::compile {
+namespace {
+
+up_mode to_abi(model::ShortCircuit mode) {
+  switch (mode) {
+    case model::ShortCircuit::kOff:
+      return UP_MODE_OFF;
+    case model::ShortCircuit::kAuto:
+      return UP_MODE_AUTO;
+    case model::ShortCircuit::kOn:
+      return UP_MODE_ON;
+  }
+  return UP_MODE_OFF;
+}
+
+template <std::size_t kSize>
+void copy_name(char (&out)[kSize], std::string_view name) {
+  assert(name.size() < kSize && "the decoders let no longer name pass");
+  std::memcpy(out, name.data(), name.size());
+}
+
+up_pod make_row(const model::Pod& pod, const Wish& wish, std::uint32_t namespace_id) {
+  up_pod row{};
+  row.mode = to_abi(wish.short_circuit.value);
+  row.peers_mesh = wish.peers.value == model::ShortCircuitPeers::kMesh ? 1 : 0;
+  row.namespace_id = namespace_id;
+  copy_name(row.namespace_name, pod.id.ns);
+  copy_name(row.name, pod.id.name);
+  return row;
+}
+
+std::string name_of(const up_pod& row) { return std::string(row.namespace_name) + "/" + row.name; }
+
+// Which enrolled pod already has what this one claims. The one that comes first by name keeps it.
+std::optional<std::string> find_rival(const model::Pod& pod, NetnsCookie cookie, const Tables& tables) {
+  if (const auto rival = tables.pods.find(cookie); rival != tables.pods.end()) {
+    return "network namespace " + pod.netns_path + " is already that of pod " + name_of(rival->second);
+  }
+  for (const auto& ip : pod.ips) {
+    if (const auto rival = tables.ips.find(ip); rival != tables.ips.end()) {
+      return ip.to_string() + " is already the address of pod " + name_of(tables.pods.at(rival->second));
+    }
+  }
+  return std::nullopt;
+}
+
+const model::Namespace* find_namespace(const model::Snapshot& snapshot, const std::string& name) {
+  const auto found = snapshot.namespaces.find(name);
+  return found == snapshot.namespaces.end() ? nullptr : &found->second;
+}
+
+const Result<NetnsFact>* find_fact(const NetnsFacts& facts, const NamespacedName& id) {
+  const auto found = facts.find(id);
+  return found == facts.end() ? nullptr : &found->second;
+}
+
+}  // namespace
+
+Compiled compile_tables(const model::Snapshot& snapshot, const NetnsFacts& facts, const Options& options,
+                        NamespaceIds& ids) {
+  Compiled out;
+  for (const auto& [id, pod] : snapshot.pods) {
+    if (pod.node_name.empty() || pod.node_name != options.node_name) continue;
+    const auto wish = decide_wish(pod, find_namespace(snapshot, id.ns), options);
+    const auto* fact = find_fact(facts, id);
+
+    auto& status = out.pods.emplace_back();
+    status.id = id;
+    status.ips = pod.ips;
+    status.identity = spiffe_id(options.trust_domain, id.ns, pod.service_account);
+    status.netns_cookie = fact != nullptr && *fact ? (*fact)->cookie : 0;
+    status.short_circuit = wish.short_circuit.value;
+    status.short_circuit_reason = wish.short_circuit.origin;
+    if (!wish.mesh) {
+      status.reason = wish.why_not;
+      continue;
+    }
+    auto obstacle = find_obstacle(pod, fact, options);
+    if (!obstacle) obstacle = find_rival(pod, status.netns_cookie, out.tables);
+    if (obstacle) {
+      status.refused = true;
+      status.reason = std::move(*obstacle);
+      continue;
+    }
+    status.enrolled = true;
+    out.tables.pods[status.netns_cookie] = make_row(pod, wish, ids.id_of(id.ns));
+    for (const auto& ip : pod.ips) out.tables.ips[ip] = status.netns_cookie;
+  }
+  return out;
+}
+
+}  // namespace underpass::compile

@@ -1,0 +1,85 @@
+// SPDX-License-Identifier: Apache-2.0
+// From objects to BPF tables, as a pure function: what the cluster says (Snapshot) and what this machine says
+// (NetnsFacts) go in; table contents and a verdict per pod come out. No files, no sockets, no BPF: golden files test
+// it.
+#pragma once
+
+#include <cstdint>
+#include <map>
+#include <optional>
+#include <string>
+#include <vector>
+
+#include "underpass/abi.h"
+#include "underpass/ids.h"
+#include "underpass/ip_address.h"
+#include "underpass/model/objects.h"
+#include "underpass/result.h"
+
+namespace underpass::compile {
+
+// What was found in a pod's network namespace.
+struct NetnsFact {
+  NetnsCookie cookie = 0;
+  std::vector<IpAddress> addresses;  // of all its interfaces, loopback too
+
+  bool operator==(const NetnsFact&) const = default;
+};
+
+// For every local pod that names a netns: the fact, or why there is none.
+using NetnsFacts = std::map<NamespacedName, Result<NetnsFact>>;
+
+// Gives each namespace a number that stays the same while anything in the kernel may still carry it.
+class NamespaceIds {
+ public:
+  // The number of `ns`; a new name gets the next free one.
+  std::uint32_t id_of(const std::string& ns);
+  // Takes over what an earlier agent left in up_pods.
+  void adopt(const std::string& ns, std::uint32_t id);
+
+ private:
+  std::map<std::string, std::uint32_t> ids_;
+  std::uint32_t next_ = 1;
+};
+
+struct Options {
+  std::string node_name;
+  std::string trust_domain = "cluster.local";
+  std::vector<std::string> detached_namespaces;  // `underpassctl detach --namespace`: as if labelled disabled
+  NetnsCookie host_netns = 0;                    // the node's own, which no pod may name; 0: not known
+};
+
+// What became of one pod of this node; the rows of `underpassctl pods`.
+struct PodStatus {
+  NamespacedName id;
+  std::vector<IpAddress> ips;
+  std::string identity;  // spiffe://...
+  NetnsCookie netns_cookie = 0;
+  bool enrolled = false;
+  // Wanted in the mesh, and not possible: `reason` says why. A pod that nothing asks to join is neither.
+  bool refused = false;
+  std::string reason;  // why not enrolled
+  model::ShortCircuit short_circuit = model::ShortCircuit::kAuto;
+  std::string
+      short_circuit_reason;  // where the mode comes from: "annotation on Pod", "annotation on Namespace", "default"
+
+  bool operator==(const PodStatus&) const = default;
+};
+
+struct Tables {
+  std::map<NetnsCookie, up_pod> pods;
+  std::map<IpAddress, NetnsCookie> ips;
+};
+
+struct Compiled {
+  Tables tables;
+  std::vector<PodStatus> pods;  // sorted by namespace, name; the pods of this node only
+};
+
+Compiled compile_tables(const model::Snapshot& snapshot, const NetnsFacts& facts, const Options& options,
+                        NamespaceIds& ids);
+
+// The tables as sorted text, one entry a line: what golden files hold.
+std::string to_text(const Compiled& compiled);
+
+}  // namespace underpass::compile

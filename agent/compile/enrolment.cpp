@@ -1,0 +1,100 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "agent/compile/enrolment.h"
+
+#include <algorithm>
+#include <array>
+#include <utility>
+#include <vector>
+
+namespace underpass::compile {
+namespace {
+
+template <typename T>
+Chosen<T> choose(const std::optional<T>& pod, const std::optional<T>& ns, T otherwise) {
+  if (pod) return {*pod, "annotation on Pod"};
+  if (ns) return {*ns, "annotation on Namespace"};
+  return {otherwise, "default"};
+}
+
+// An address that is a pod's own, and not every pod's or nobody's.
+bool is_usable(const IpAddress& ip) {
+  const auto bytes = std::to_array(ip.to_abi().bytes);
+  if (ip.is_v4()) {
+    const auto first = bytes[12];
+    return first != 0 && first != 127 && first < 224;  // this network, loopback, multicast and above
+  }
+  const bool high_zero = std::all_of(bytes.begin(), bytes.end() - 1, [](auto byte) { return byte == 0; });
+  return bytes[0] != 0xff && !(high_zero && bytes[15] <= 1);  // multicast; :: and ::1
+}
+
+// "10.0.0.8, fd00::8, …", without the loopback addresses that every namespace has.
+std::string list_addresses(const std::vector<IpAddress>& addresses) {
+  constexpr int kListed = 8;
+  std::string out;
+  int count = 0;
+  for (const auto& address : addresses) {
+    if (!is_usable(address)) continue;
+    if (count == kListed) return out + ", …";
+    out += (count == 0 ? "" : ", ") + address.to_string();
+    ++count;
+  }
+  return count == 0 ? "none" : out;
+}
+
+std::optional<std::string> find_netns_obstacle(const model::Pod& pod, const NetnsFact& fact, const Options& options) {
+  const auto netns = "network namespace " + pod.netns_path;
+  if (fact.cookie == 0) return netns + " has no cookie: Linux 5.14 or newer is needed";
+  if (fact.cookie == options.host_netns) return netns + " is the node's own, not a pod's";
+  for (const auto& ip : pod.ips) {
+    if (std::ranges::find(fact.addresses, ip) == fact.addresses.end()) {
+      return netns + " does not own " + ip.to_string() + " (it has " + list_addresses(fact.addresses) + ")";
+    }
+  }
+  return std::nullopt;
+}
+
+}  // namespace
+
+Wish decide_wish(const model::Pod& pod, const model::Namespace* ns, const Options& options) {
+  const model::MeshSettings of_ns = ns == nullptr ? model::MeshSettings{} : ns->settings;
+  Wish wish{
+      .mesh = pod.settings.mesh.value_or(of_ns.mesh.value_or(false)),
+      .why_not = "",
+      .short_circuit = choose(pod.settings.short_circuit, of_ns.short_circuit, model::ShortCircuit::kAuto),
+      .peers =
+          choose(pod.settings.short_circuit_peers, of_ns.short_circuit_peers, model::ShortCircuitPeers::kNamespace),
+  };
+  if (!wish.mesh) {
+    if (pod.settings.mesh) {
+      wish.why_not = "label underpass.dev/mesh: disabled on Pod";
+    } else if (of_ns.mesh) {
+      wish.why_not = "label underpass.dev/mesh: disabled on Namespace";
+    } else {
+      wish.why_not = "no label underpass.dev/mesh on Pod or Namespace";
+    }
+  } else if (std::ranges::find(options.detached_namespaces, pod.id.ns) != options.detached_namespaces.end()) {
+    wish.mesh = false;
+    wish.why_not = "namespace " + pod.id.ns + " is detached until `underpassctl attach`";
+  }
+  return wish;
+}
+
+std::optional<std::string> find_obstacle(const model::Pod& pod, const Result<NetnsFact>* fact, const Options& options) {
+  if (pod.terminated) return "the pod has terminated";
+  if (pod.host_network) return "host network: the pod has no network namespace of its own";
+  if (pod.other_mesh) return "another mesh captures this pod (istio-proxy container, or Istio ambient redirection)";
+  if (pod.ips.empty()) return "no IP address yet: status.podIP is empty";
+  for (const auto& ip : pod.ips) {
+    if (!is_usable(ip)) return ip.to_string() + " is no address of a pod (loopback, unspecified or multicast)";
+  }
+  if (pod.netns_path.empty()) {
+    return "its network namespace is not known: set the annotation underpass.dev/netns on the Pod, "
+           "for example to /var/run/netns/" +
+           pod.id.name;
+  }
+  if (fact == nullptr) return "network namespace " + pod.netns_path + " was not looked at yet";
+  if (!*fact) return fact->error().message;
+  return find_netns_obstacle(pod, **fact, options);
+}
+
+}  // namespace underpass::compile

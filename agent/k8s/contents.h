@@ -1,0 +1,57 @@
+// SPDX-License-Identifier: Apache-2.0
+// What a source has at this moment: every object of ours that its texts hold, decoded or refused. The folder source
+// makes it and state/ turns it into a snapshot; which older version of an object stays in force is decided there.
+#pragma once
+
+#include <expected>
+#include <memory>
+#include <optional>
+#include <string>
+#include <variant>
+#include <vector>
+
+#include "underpass/ids.h"
+#include "underpass/model/objects.h"
+
+namespace underpass::k8s {
+
+using Object = std::variant<model::Namespace, model::ServiceAccount, model::Pod>;
+
+// Why an object was refused: the field ("status.podIP") and what is wrong with it ("\"10.0.0\": not an IP address").
+struct DecodeError {
+  std::string path;
+  std::string cause;
+};
+
+template <typename T>
+using Decoded = std::expected<T, DecodeError>;
+
+// One object of a source. Kind and id are known even where the rest does not decode.
+struct Item {
+  std::string kind;
+  NamespacedName id;  // ns is empty for a Namespace
+  std::string place;  // where its text stands: "/etc/mesh/a.yaml:14"
+  Decoded<Object> object;
+};
+
+// A text of which not even kind and name could be told.
+struct Unreadable {
+  std::string place;
+  std::string cause;
+};
+
+struct File {
+  std::string path;
+  std::vector<Item> items;
+  std::vector<Unreadable> unreadable;
+};
+
+struct Contents {
+  std::vector<std::shared_ptr<const File>> files;  // in the order in which duplicates are settled: the first one wins
+  std::optional<Unreadable> lost;                  // the source itself is gone; `files` is what it had last
+};
+
+// "Pod shop/web", "Namespace shop".
+std::string object_name(const std::string& kind, const NamespacedName& id);
+
+}  // namespace underpass::k8s

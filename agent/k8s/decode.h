@@ -1,0 +1,33 @@
+// SPDX-License-Identifier: Apache-2.0
+// From parsed Kubernetes objects to values of the model. Every source decodes here, from one kind of tree, whether its
+// text was YAML or the API server's JSON. Strict about the fields that Underpass uses: one wrong value refuses the
+// whole object; blind to all others. Objects of kinds that are not ours are no concern of ours and pass in silence.
+#pragma once
+
+#include <boost/json/fwd.hpp>
+#include <string>
+
+#include "agent/k8s/contents.h"
+#include "underpass/model/objects.h"
+#include "underpass/result.h"
+
+namespace underpass::k8s {
+
+struct DecodeOptions {
+  // Believe the annotation underpass.dev/netns. Only where whoever writes the objects may choose the pod's namespace:
+  // a folder, and never the API, in which every tenant annotates its own pods.
+  bool netns_annotation = false;
+};
+
+Decoded<model::Namespace> decode_namespace(const boost::json::value& object);
+Decoded<model::ServiceAccount> decode_service_account(const boost::json::value& object);
+Decoded<model::Pod> decode_pod(const boost::json::value& object, const DecodeOptions& options);
+
+// Adds to `file` what `document` holds: nothing, one object, or the members of a List. `place` is where it stands.
+void decode_document(const boost::json::value& document, const std::string& place, const DecodeOptions& options,
+                     File& file);
+
+// "Pod shop/web: status.podIP: "10.0.0": not an IP address".
+Error describe(const std::string& kind, const NamespacedName& id, const DecodeError& error);
+
+}  // namespace underpass::k8s

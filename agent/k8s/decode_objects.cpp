@@ -1,0 +1,124 @@
+// SPDX-License-Identifier: Apache-2.0
+// The decoders, one per kind.
+#include <algorithm>
+#include <boost/json/value.hpp>
+#include <optional>
+#include <string>
+#include <utility>
+#include <vector>
+
+#include "agent/k8s/decode.h"
+#include "agent/k8s/decode_metadata.h"
+#include "agent/k8s/field.h"
+#include "agent/k8s/names.h"
+
+namespace underpass::k8s {
+namespace json = boost::json;
+
+namespace {
+
+std::optional<IpAddress> decode_ip(const Field& field) {
+  const auto text = field.string();
+  if (!text || text->empty()) return std::nullopt;  // the API server writes "" for an address not assigned yet
+  const auto ip = parse_ip(*text);
+  if (!ip) field.refuse("not an IP address");
+  return ip;
+}
+
+// status.podIPs, whose first element is status.podIP; older writers give only the latter.
+std::vector<IpAddress> decode_pod_ips(const Field& status) {
+  std::vector<IpAddress> ips;
+  const auto primary = decode_ip(status["podIP"]);
+  for (const auto& element : status["podIPs"].elements()) {
+    const auto field = element["ip"];
+    const auto ip = decode_ip(field);
+    if (!ip) {
+      if (!field.present()) field.refuse_field("missing");
+      continue;
+    }
+    if (std::ranges::find(ips, *ip) != ips.end()) field.refuse("listed twice");
+    if (ips.empty() && primary && *primary != *ip) field.refuse("is not the address in status.podIP");
+    ips.push_back(*ip);
+  }
+  if (ips.empty() && primary) ips.push_back(*primary);
+  return ips;
+}
+
+// A sidecar is a container, or, since Kubernetes 1.28, an init container that keeps running.
+bool has_istio_proxy(const Field& spec) {
+  for (const auto* list : {"containers", "initContainers"}) {
+    for (const auto& container : spec[list].elements()) {
+      if (container["name"].string() == "istio-proxy") return true;
+    }
+  }
+  return false;
+}
+
+bool decode_terminated(const Field& phase) {
+  const auto text = phase.string();
+  if (!text || text->empty() || *text == "Pending" || *text == "Running" || *text == "Unknown") return false;
+  if (*text == "Succeeded" || *text == "Failed") return true;
+  phase.refuse("must be one of Pending, Running, Succeeded, Failed, Unknown");
+  return false;
+}
+
+std::string decode_name(const Field& field) {
+  auto name = field.string().value_or("");
+  if (!name.empty() && !is_dns_subdomain(name)) {
+    field.refuse("not an RFC 1123 subdomain (a-z, 0-9, - and ., at most 253)");
+  }
+  return name;
+}
+
+std::string decode_netns_path(const Field& annotation) {
+  auto path = annotation.string().value_or("");
+  if (annotation.present() && !is_absolute_path(path)) {
+    annotation.refuse("must be an absolute path, for example /var/run/netns/web");
+  }
+  return path;
+}
+
+}  // namespace
+
+Decoded<model::Namespace> decode_namespace(const json::value& object) {
+  std::optional<DecodeError> error;
+  const auto metadata = Field(object, error)["metadata"];
+  model::Namespace out{.name = decode_id(metadata, Scope::kCluster).name, .settings = decode_mesh_settings(metadata)};
+  if (error) return std::unexpected(std::move(*error));
+  return out;
+}
+
+Decoded<model::ServiceAccount> decode_service_account(const json::value& object) {
+  std::optional<DecodeError> error;
+  model::ServiceAccount out{.id = decode_id(Field(object, error)["metadata"], Scope::kNamespaced)};
+  if (error) return std::unexpected(std::move(*error));
+  return out;
+}
+
+Decoded<model::Pod> decode_pod(const json::value& object, const DecodeOptions& options) {
+  std::optional<DecodeError> error;
+  const Field root(object, error);
+  const auto metadata = root["metadata"];
+  const auto spec = root["spec"];
+  const auto status = root["status"];
+  const auto annotations = metadata["annotations"];
+
+  model::Pod out;
+  out.id = decode_id(metadata, Scope::kNamespaced);
+  out.uid = metadata["uid"].string().value_or("");
+  out.node_name = decode_name(spec["nodeName"]);
+  if (auto account = decode_name(spec["serviceAccountName"]); !account.empty()) {
+    out.service_account = std::move(account);
+  }
+  out.ips = decode_pod_ips(status);
+  for (const auto& [key, value] : metadata["labels"].members()) out.labels[key] = value.string().value_or("");
+  out.settings = decode_mesh_settings(metadata);
+  if (options.netns_annotation) out.netns_path = decode_netns_path(annotations["underpass.dev/netns"]);
+  out.host_network = spec["hostNetwork"].boolean().value_or(false);
+  out.terminated = decode_terminated(status["phase"]);
+  out.other_mesh = annotations["ambient.istio.io/redirection"].string() == "enabled" || has_istio_proxy(spec);
+  if (error) return std::unexpected(std::move(*error));
+  return out;
+}
+
+}  // namespace underpass::k8s

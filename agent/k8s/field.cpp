@@ -1,0 +1,115 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "agent/k8s/field.h"
+
+#include <algorithm>
+#include <boost/json/serialize.hpp>
+#include <boost/json/value.hpp>
+
+namespace underpass::k8s {
+namespace json = boost::json;
+
+namespace {
+
+constexpr std::size_t kShown = 80;  // bytes of a value in a message
+
+bool is_identifier(std::string_view key) {
+  return !key.empty() && std::ranges::all_of(key, [](char c) {
+    return (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z') || (c >= '0' && c <= '9') || c == '_';
+  });
+}
+
+// metadata.name, metadata.labels[underpass.dev/mesh], status.podIPs[1].
+std::string child_path(const std::string& parent, std::string_view key) {
+  if (!is_identifier(key)) return parent + "[" + std::string(key) + "]";
+  return parent.empty() ? std::string(key) : parent + "." + std::string(key);
+}
+
+}  // namespace
+
+Field::Field(const json::value* value, std::string path, std::optional<DecodeError>& error)
+    : value_(value != nullptr && value->is_null() ? nullptr : value), path_(std::move(path)), error_(&error) {}
+
+Field Field::operator[](std::string_view key) const {
+  const json::value* child = nullptr;
+  if (value_ != nullptr) {
+    if (const auto* object = value_->if_object()) {
+      child = object->if_contains({key.data(), key.size()});
+    } else {
+      refuse("must be a mapping");
+    }
+  }
+  return {child, child_path(path_, key), *error_};
+}
+
+std::optional<std::string> Field::string() const {
+  if (value_ == nullptr) return std::nullopt;
+  if (const auto* text = value_->if_string()) return std::string(text->data(), text->size());
+  refuse(value_->is_primitive() ? "must be a string (put it in quotes)" : "must be a string");
+  return std::nullopt;
+}
+
+std::optional<bool> Field::boolean() const {
+  if (value_ == nullptr) return std::nullopt;
+  if (const bool* flag = value_->if_bool()) return *flag;
+  refuse("must be true or false");
+  return std::nullopt;
+}
+
+std::vector<Field> Field::elements() const {
+  std::vector<Field> out;
+  if (value_ == nullptr) return out;
+  const auto* array = value_->if_array();
+  if (array == nullptr) {
+    refuse("must be a list");
+    return out;
+  }
+  out.reserve(array->size());
+  for (const auto& element : *array) {
+    out.push_back({&element, path_ + "[" + std::to_string(out.size()) + "]", *error_});
+  }
+  return out;
+}
+
+std::vector<std::pair<std::string, Field>> Field::members() const {
+  std::vector<std::pair<std::string, Field>> out;
+  if (value_ == nullptr) return out;
+  const auto* object = value_->if_object();
+  if (object == nullptr) {
+    refuse("must be a mapping");
+    return out;
+  }
+  out.reserve(object->size());
+  for (const auto& member : *object) {
+    std::string key(member.key().data(), member.key().size());
+    Field field(&member.value(), child_path(path_, key), *error_);
+    out.emplace_back(std::move(key), std::move(field));
+  }
+  return out;
+}
+
+void Field::refuse(std::string_view cause) const {
+  refuse_field((value_ == nullptr ? std::string("null") : show(*value_)) + ": " + std::string(cause));
+}
+
+void Field::refuse_field(std::string_view cause) const {
+  if (!error_->has_value()) *error_ = DecodeError{path_, std::string(cause)};
+}
+
+std::string show(std::string_view text) {
+  const bool cut = text.size() > kShown;
+  if (cut) {
+    std::size_t end = kShown;
+    while (end > 0 && (static_cast<unsigned char>(text[end]) & 0xc0) == 0x80) --end;  // not inside a UTF-8 sequence
+    text = text.substr(0, end);
+  }
+  return json::serialize(json::string_view(text.data(), text.size())) + (cut ? "…" : "");
+}
+
+std::string show(const json::value& value) {
+  if (value.is_object()) return "a mapping";
+  if (value.is_array()) return "a list";
+  if (const auto* text = value.if_string()) return show(std::string_view(text->data(), text->size()));
+  return json::serialize(value);
+}
+
+}  // namespace underpass::k8s

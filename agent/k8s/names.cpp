@@ -1,0 +1,41 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "agent/k8s/names.h"
+
+#include <algorithm>
+#include <climits>
+
+namespace underpass::k8s {
+namespace {
+
+bool is_alphanumeric(char c) { return (c >= 'a' && c <= 'z') || (c >= '0' && c <= '9'); }
+
+bool is_label_of_any_length(std::string_view text) {
+  return !text.empty() && is_alphanumeric(text.front()) && is_alphanumeric(text.back()) &&
+         std::ranges::all_of(text, [](char c) { return is_alphanumeric(c) || c == '-'; });
+}
+
+}  // namespace
+
+bool is_dns_label(std::string_view text) { return text.size() <= 63 && is_label_of_any_length(text); }
+
+bool is_dns_subdomain(std::string_view text) {
+  if (text.size() > 253) return false;
+  for (;;) {
+    const auto dot = text.find('.');
+    if (!is_label_of_any_length(text.substr(0, dot))) return false;
+    if (dot == std::string_view::npos) return true;
+    text.remove_prefix(dot + 1);
+  }
+}
+
+std::optional<IpAddress> parse_ip(const std::string& text) {
+  if (text.contains('\0')) return std::nullopt;
+  return IpAddress::parse(text);
+}
+
+bool is_absolute_path(std::string_view text) {
+  return text.starts_with('/') && text.size() < PATH_MAX &&
+         std::ranges::none_of(text, [](unsigned char c) { return c < 0x20 || c == 0x7f; });
+}
+
+}  // namespace underpass::k8s

@@ -1,0 +1,26 @@
+// SPDX-License-Identifier: Apache-2.0
+// Small strings that the API server would have checked: names (RFC 1123), addresses and paths. The folder source has no
+// API server before it, and names end up in fixed-size fields of BPF maps.
+#pragma once
+
+#include <optional>
+#include <string>
+#include <string_view>
+
+#include "underpass/ip_address.h"
+
+namespace underpass::k8s {
+
+// Name of a Namespace: at most 63 of a-z, 0-9 and '-', a letter or digit at both ends.
+bool is_dns_label(std::string_view text);
+
+// Name of a Pod or a ServiceAccount: such labels joined by dots, at most 253 characters in all.
+bool is_dns_subdomain(std::string_view text);
+
+// As IpAddress::parse, and nothing behind a NUL.
+std::optional<IpAddress> parse_ip(const std::string& text);
+
+// A path from the root that a person can read: no control characters, shorter than PATH_MAX.
+bool is_absolute_path(std::string_view text);
+
+}  // namespace underpass::k8s
