@@ -1,0 +1,16 @@
+// SPDX-License-Identifier: Apache-2.0
+// A row of up_conns as C++ sees it.
+#pragma once
+
+#include <cstdint>
+
+#include "underpass/abi.h"
+
+namespace underpass::dataplane {
+
+struct Connection {
+  std::uint64_t id = 0;
+  up_conn record{};
+};
+
+}  // namespace underpass::dataplane

@@ -1,0 +1,144 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "agent/dataplane/dataplane.h"
+
+#include <algorithm>
+#include <cstring>
+#include <ctime>
+
+#include "agent/dataplane/detach.h"
+#include "agent/dataplane/pins.h"
+
+namespace underpass::dataplane {
+namespace {
+
+bool is_mapped(const up_conn& record) { return record.end[UP_CLIENT].mapped != 0 || record.end[UP_SERVER].mapped != 0; }
+
+bool equal(const up_pod& a, const up_pod& b) { return std::memcmp(&a, &b, sizeof(a)) == 0; }
+
+}  // namespace
+
+std::uint64_t monotonic_ns() {
+  timespec now{};
+  ::clock_gettime(CLOCK_MONOTONIC, &now);
+  return static_cast<std::uint64_t>(now.tv_sec) * 1'000'000'000 + static_cast<std::uint64_t>(now.tv_nsec);
+}
+
+std::vector<Connection> unmap_drained(Maps& maps) {
+  std::vector<Connection> waiting;
+  for (auto& connection : maps.connections()) {
+    const up_conn& record = connection.record;
+    if (record.stopped == 0 || !is_mapped(record)) continue;
+    if (record.dir[UP_CLIENT].charge != 0 || record.dir[UP_SERVER].charge != 0) {
+      waiting.push_back(connection);
+      continue;
+    }
+    for (const auto& end : record.end)
+      if (end.mapped != 0) maps.unmap_socket(end.cookie);
+  }
+  return waiting;
+}
+
+Result<std::unique_ptr<Dataplane>> Dataplane::open(const Options& options,
+                                                   const std::vector<Capability>& capabilities) {
+  const auto fitness = fitness_of(capabilities);
+  auto layout = check_layout(options.pin_dir);
+  if (!layout) return std::unexpected(layout.error());
+  auto programs = Programs::load(options.pin_dir, Programs::Purpose::kRun, fitness);
+  if (!programs) return std::unexpected(programs.error());
+
+  std::unique_ptr<Dataplane> dataplane(new Dataplane(std::move(*programs)));
+  dataplane->fit_ = fitness.short_circuit;
+  Maps& maps = dataplane->maps();
+  maps.add_pool(0);
+  auto done = maps.set_config({
+      .layout = UP_LAYOUT,
+      .short_circuit = fitness.short_circuit ? 1u : 0u,
+      .node_budget = options.node_budget,
+      // One stalled pod must not take the acceleration of all others.
+      .pod_budget = options.node_budget / 4,
+      .dir_bytes = UP_DEFAULT_DIR_BYTES,
+      .dir_messages = UP_DEFAULT_DIR_MESSAGES,
+  });
+  dataplane->applied_ = maps.tables();
+  if (done) done = dataplane->update_watch(false);
+  if (done) done = dataplane->programs_->attach(options.cgroup_root);
+  if (!done) {
+    // What an earlier agent pinned stays; a first start that failed leaves nothing.
+    if (*layout != LayoutState::kOurs) remove_pins(options.pin_dir);
+    return std::unexpected(done.error());
+  }
+  return dataplane;
+}
+
+// Reads are watched while a pod may be short-circuited, and while a connection still is.
+Result<void> Dataplane::update_watch(bool wanted) {
+  const auto is_on = [](const auto& entry) { return entry.second.mode == UP_MODE_ON; };
+  wanted = fit_ && (wanted || std::ranges::any_of(applied_.pods, is_on));
+  if (!wanted && watching_) {
+    const auto connections = maps().connections();
+    wanted = std::ranges::any_of(connections, [](const auto& connection) { return is_mapped(connection.record); });
+  }
+  if (wanted == watching_ && wanted) return {};
+  auto done = programs_->watch_reads(wanted);
+  if (done) watching_ = wanted;
+  return done;
+}
+
+std::vector<Error> Dataplane::apply(const compile::Tables& wanted) {
+  std::vector<Error> errors;
+  const auto check = [&errors](const std::string& object, const Result<void>& result) {
+    if (!result) errors.push_back({object + ": " + result.error().message});
+    return result.has_value();
+  };
+  Maps& kernel = maps();
+
+  // Addresses go first and come last, so that one never leads to a pod that is not there.
+  std::erase_if(applied_.ips, [&](const auto& entry) {
+    const auto kept = wanted.ips.find(entry.first);
+    if (kept != wanted.ips.end() && kept->second == entry.second) return false;
+    kernel.remove_ip(entry.first);
+    return true;
+  });
+  std::erase_if(applied_.pods, [&](const auto& entry) {
+    if (wanted.pods.contains(entry.first)) return false;
+    kernel.remove_pod(entry.first);
+    check("stop the connections of a pod that left", programs_->stop(entry.first));
+    return true;
+  });
+
+  // Before the first pod may short-circuit, reads must be seen.
+  const bool any_on =
+      std::ranges::any_of(wanted.pods, [](const auto& entry) { return entry.second.mode == UP_MODE_ON; });
+  const bool watched = check("watch reads", update_watch(any_on));
+  for (const auto& [cookie, pod] : wanted.pods) {
+    up_pod row = pod;
+    if (!watched) row.mode = UP_MODE_OFF;
+    const auto present = applied_.pods.find(cookie);
+    if (present != applied_.pods.end() && equal(present->second, row)) continue;
+    const std::string object = "Pod " + std::string(row.namespace_name) + "/" + row.name;
+    kernel.add_pool(cookie);
+    if (check(object, kernel.put_pod(cookie, row))) applied_.pods.insert_or_assign(cookie, row);
+  }
+  for (const auto& [address, cookie] : wanted.ips) {
+    if (applied_.ips.contains(address) || !applied_.pods.contains(cookie)) continue;
+    if (check("address " + address.to_string(), kernel.put_ip(address, cookie))) applied_.ips.emplace(address, cookie);
+  }
+  check("watch reads", update_watch(any_on));
+  return errors;
+}
+
+Result<void> Dataplane::tick() {
+  auto done = programs_->sweep();
+  unmap_drained(maps());
+  maps().drop_empty_pools(applied_.pods);
+  maps().drop_old_sources(monotonic_ns());
+  if (!done) return done;
+  return update_watch(false);
+}
+
+std::vector<Connection> Dataplane::connections() {
+  (void)programs_->sweep();
+  return maps().connections();
+}
+
+}  // namespace underpass::dataplane

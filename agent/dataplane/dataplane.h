@@ -1,0 +1,62 @@
+// SPDX-License-Identifier: Apache-2.0
+// The agent's hold on the kernel: programs attached, tables applied by difference, live connections swept and, where a
+// pod leaves, led back to plain TCP. What it makes is pinned and works on when the agent is gone.
+#pragma once
+
+#include <cstdint>
+#include <memory>
+#include <set>
+#include <string>
+#include <vector>
+
+#include "agent/compile/compile.h"
+#include "agent/dataplane/connection.h"
+#include "agent/dataplane/maps.h"
+#include "agent/dataplane/probe.h"
+#include "agent/dataplane/programs.h"
+#include "underpass/result.h"
+
+namespace underpass::dataplane {
+
+class Dataplane {
+ public:
+  struct Options {
+    std::string cgroup_root;
+    std::string pin_dir;
+    std::uint64_t node_budget = 0;  // bytes
+  };
+
+  // Loads, or takes over what an earlier agent pinned; attaches. On failure nothing new is left behind.
+  static Result<std::unique_ptr<Dataplane>> open(const Options& options, const std::vector<Capability>& capabilities);
+
+  // What is in force: at first what an earlier agent left.
+  [[nodiscard]] const compile::Tables& tables() const { return applied_; }
+
+  // Makes the kernel's tables equal to these, writing only what differs. A row that does not fit is left out and named
+  // in the result; the others are applied.
+  std::vector<Error> apply(const compile::Tables& wanted);
+
+  // Once a second: byte counts, tokens of drained queues, connections on their way back to TCP, old source records.
+  Result<void> tick();
+
+  // With byte counts of this moment.
+  [[nodiscard]] std::vector<Connection> connections();
+  [[nodiscard]] Maps& maps() { return programs_->maps(); }
+
+ private:
+  explicit Dataplane(std::unique_ptr<Programs> programs) : programs_(std::move(programs)) {}
+  Result<void> update_watch(bool wanted);
+
+  std::unique_ptr<Programs> programs_;
+  compile::Tables applied_;
+  bool fit_ = false;  // the kernel may short-circuit
+  bool watching_ = false;
+};
+
+// Unmaps both ends of every stopped connection whose queues are drained. Returns those that are not yet.
+std::vector<Connection> unmap_drained(Maps& maps);
+
+// CLOCK_MONOTONIC, the clock of the records.
+std::uint64_t monotonic_ns();
+
+}  // namespace underpass::dataplane

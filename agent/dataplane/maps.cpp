@@ -1,0 +1,140 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "agent/dataplane/maps.h"
+
+#include <bpf/bpf.h>
+#include <bpf/libbpf.h>
+
+#include <set>
+#include <string>
+
+namespace underpass::dataplane {
+namespace {
+
+// All keys of a hash map that changes while it is walked: it restarts where its key vanished, so it is bounded by the
+// map's capacity rather than by luck. A key may be missed that comes in meanwhile; none is invented.
+template <typename Key>
+std::vector<Key> keys_of(int fd) {
+  bpf_map_info info{};
+  __u32 size = sizeof(info);
+  std::vector<Key> keys;
+  if (bpf_obj_get_info_by_fd(fd, &info, &size) != 0) return keys;
+  Key previous{}, key{};
+  while (keys.size() < info.max_entries && bpf_map_get_next_key(fd, keys.empty() ? nullptr : &previous, &key) == 0) {
+    keys.push_back(key);
+    previous = key;
+  }
+  return keys;
+}
+
+template <typename Key, typename Value>
+void for_each(int fd, const std::function<void(const Key&, const Value&)>& visit) {
+  std::set<std::string> seen;
+  for (const auto& key : keys_of<Key>(fd)) {
+    // A restarted walk meets keys twice.
+    if (!seen.emplace(reinterpret_cast<const char*>(&key), sizeof(key)).second) continue;
+    Value value{};
+    if (bpf_map_lookup_elem(fd, &key, &value) == 0) visit(key, value);
+  }
+}
+
+}  // namespace
+
+Result<void> Maps::set_config(const up_config& config) {
+  const __u32 zero = 0;
+  if (bpf_map_update_elem(fds_.config, &zero, &config, BPF_ANY) != 0) return fail_errno("write up_config");
+  return {};
+}
+
+compile::Tables Maps::tables() const {
+  compile::Tables tables;
+  for_each<__u64, up_pod>(fds_.pods, [&](const auto& cookie, const auto& pod) { tables.pods[cookie] = pod; });
+  for_each<up_ip_key, up_ip>(
+      fds_.ips, [&](const auto& key, const auto& ip) { tables.ips[IpAddress(key.addr)] = ip.netns_cookie; });
+  return tables;
+}
+
+Result<void> Maps::put_pod(NetnsCookie cookie, const up_pod& pod) {
+  if (bpf_map_update_elem(fds_.pods, &cookie, &pod, BPF_ANY) != 0) return fail_errno("write up_pods");
+  return {};
+}
+
+void Maps::remove_pod(NetnsCookie cookie) { bpf_map_delete_elem(fds_.pods, &cookie); }
+
+Result<void> Maps::put_ip(const IpAddress& address, NetnsCookie cookie) {
+  const up_ip_key key{address.to_abi()};
+  const up_ip value{cookie};
+  if (bpf_map_update_elem(fds_.ips, &key, &value, BPF_ANY) != 0) return fail_errno("write up_ips");
+  return {};
+}
+
+void Maps::remove_ip(const IpAddress& address) {
+  const up_ip_key key{address.to_abi()};
+  bpf_map_delete_elem(fds_.ips, &key);
+}
+
+std::vector<Connection> Maps::connections() const {
+  std::vector<Connection> out;
+  for_each<__u64, up_conn>(fds_.conns,
+                           [&](const auto& id, const auto& record) { out.push_back({.id = id, .record = record}); });
+  return out;
+}
+
+void Maps::unmap_socket(SocketCookie cookie) { bpf_map_delete_elem(fds_.socks, &cookie); }
+
+void Maps::add_pool(NetnsCookie pod) {
+  const up_budget empty{};
+  bpf_map_update_elem(fds_.budget, &pod, &empty, BPF_NOEXIST);
+}
+
+void Maps::drop_empty_pools(const std::map<NetnsCookie, up_pod>& pods) {
+  std::vector<__u64> dead;
+  for_each<__u64, up_budget>(fds_.budget, [&](const auto& pod, const auto& budget) {
+    if (pod != 0 && budget.used == 0 && !pods.contains(pod)) dead.push_back(pod);
+  });
+  for (const auto& pod : dead) bpf_map_delete_elem(fds_.budget, &pod);
+}
+
+std::uint64_t Maps::used_of_pool(NetnsCookie pod) const {
+  up_budget budget{};
+  return bpf_map_lookup_elem(fds_.budget, &pod, &budget) == 0 ? budget.used : 0;
+}
+
+void Maps::drop_old_sources(std::uint64_t now_ns) {
+  std::vector<up_source_key> old;
+  for_each<up_source_key, up_source>(fds_.sources, [&](const auto& key, const auto& source) {
+    if (source.created_ns + UP_SOURCE_TTL_NS < now_ns) old.push_back(key);
+  });
+  for (const auto& key : old) bpf_map_delete_elem(fds_.sources, &key);
+}
+
+up_stats Maps::stats() const {
+  up_stats sum{};
+  const int cpus = libbpf_num_possible_cpus();
+  if (cpus <= 0) return sum;
+  std::vector<up_stats> values(static_cast<size_t>(cpus));
+  const __u32 zero = 0;
+  if (bpf_map_lookup_elem(fds_.stats, &zero, values.data()) != 0) return sum;
+  for (const auto& value : values) {
+    sum.redirected_messages += value.redirected_messages;
+    sum.redirected_bytes += value.redirected_bytes;
+    for (size_t i = 0; i < std::size(sum.connections); ++i) sum.connections[i] += value.connections[i];
+    for (size_t i = 0; i < std::size(sum.fallbacks); ++i) sum.fallbacks[i] += value.fallbacks[i];
+  }
+  return sum;
+}
+
+std::vector<Maps::Fill> Maps::fill() const {
+  const auto count = [](const char* name, int fd, std::uint64_t entries) {
+    bpf_map_info info{};
+    __u32 size = sizeof(info);
+    bpf_obj_get_info_by_fd(fd, &info, &size);
+    return Fill{.map = name, .entries = entries, .capacity = info.max_entries};
+  };
+  return {count("up_pods", fds_.pods, keys_of<__u64>(fds_.pods).size()),
+          count("up_ips", fds_.ips, keys_of<up_ip_key>(fds_.ips).size()),
+          count("up_conns", fds_.conns, keys_of<__u64>(fds_.conns).size()),
+          count("up_sources", fds_.sources, keys_of<up_source_key>(fds_.sources).size()),
+          count("up_budget", fds_.budget, keys_of<__u64>(fds_.budget).size())};
+}
+
+}  // namespace underpass::dataplane

@@ -1,0 +1,63 @@
+// SPDX-License-Identifier: Apache-2.0
+// Typed access to the pinned maps. File descriptors are borrowed from whoever loaded them.
+#pragma once
+
+#include <cstdint>
+#include <functional>
+#include <map>
+#include <vector>
+
+#include "agent/compile/compile.h"
+#include "agent/dataplane/connection.h"
+#include "underpass/abi.h"
+#include "underpass/ids.h"
+#include "underpass/result.h"
+
+namespace underpass::dataplane {
+
+class Maps {
+ public:
+  struct Fds {
+    int config = -1, pods = -1, ips = -1, sources = -1, conns = -1, socks = -1, budget = -1, stats = -1;
+  };
+  Maps() = default;
+  explicit Maps(Fds fds) : fds_(fds) {}
+
+  Result<void> set_config(const up_config& config);
+
+  // Enrolled pods and their addresses, as they stand in the kernel.
+  [[nodiscard]] compile::Tables tables() const;
+  Result<void> put_pod(NetnsCookie cookie, const up_pod& pod);
+  void remove_pod(NetnsCookie cookie);
+  Result<void> put_ip(const IpAddress& address, NetnsCookie cookie);
+  void remove_ip(const IpAddress& address);
+
+  [[nodiscard]] std::vector<Connection> connections() const;
+
+  // Takes the socket out of the sockhash: it is a plain TCP socket again. Its queue must be empty.
+  void unmap_socket(SocketCookie cookie);
+
+  // Makes sure that the pool exists; never touches what is out of it.
+  void add_pool(NetnsCookie pod);
+  // Forgets pools of pods that are gone, once nothing is out of them.
+  void drop_empty_pools(const std::map<NetnsCookie, up_pod>& pods);
+  [[nodiscard]] std::uint64_t used_of_pool(NetnsCookie pod) const;
+
+  // Forgets source records that nobody consumed in time.
+  void drop_old_sources(std::uint64_t now_ns);
+
+  // Summed over the CPUs.
+  [[nodiscard]] up_stats stats() const;
+
+  struct Fill {
+    const char* map;
+    std::uint64_t entries;
+    std::uint64_t capacity;
+  };
+  [[nodiscard]] std::vector<Fill> fill() const;
+
+ private:
+  Fds fds_;
+};
+
+}  // namespace underpass::dataplane

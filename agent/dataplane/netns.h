@@ -1,0 +1,28 @@
+// SPDX-License-Identifier: Apache-2.0
+// Looking into network namespaces: always on a thread of its own, so that nothing else of the agent ever changes place.
+#pragma once
+
+#include <functional>
+#include <optional>
+#include <string>
+
+#include "agent/compile/compile.h"
+#include "underpass/ids.h"
+#include "underpass/result.h"
+#include "underpass/unique_fd.h"
+
+namespace underpass::dataplane {
+
+// Opens a network namespace by path and makes sure that it is one.
+Result<UniqueFd> open_netns(const std::string& path);
+
+// Runs `work` on a fresh thread inside the namespace, and waits for it.
+Result<void> run_in_netns(int netns_fd, const std::function<Result<void>()>& work);
+
+// The namespace's cookie and all its addresses.
+Result<compile::NetnsFact> probe_netns(const std::string& path);
+
+// The namespace that has this cookie, among those of named namespaces and of running processes.
+std::optional<UniqueFd> find_netns(NetnsCookie cookie);
+
+}  // namespace underpass::dataplane

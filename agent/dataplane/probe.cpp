@@ -1,0 +1,82 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "agent/dataplane/probe.h"
+
+#include <bpf/bpf.h>
+#include <bpf/btf.h>
+#include <bpf/libbpf.h>
+#include <linux/bpf.h>
+#include <sys/utsname.h>
+#include <unistd.h>
+
+#include <algorithm>
+#include <fstream>
+#include <memory>
+
+namespace underpass::dataplane {
+namespace {
+
+constexpr const char* kReads = "recv-tracepoint";
+
+std::string kernel_release() {
+  utsname name{};
+  return ::uname(&name) == 0 ? name.release : "unknown";
+}
+
+bool has_helper(bpf_prog_type type, bpf_func_id helper) { return libbpf_probe_bpf_helper(type, helper, nullptr) == 1; }
+
+bool has_symbol(const std::string& wanted) {
+  std::ifstream symbols("/proc/kallsyms");
+  for (std::string address, kind, name, rest; symbols >> address >> kind >> name; std::getline(symbols, rest))
+    if (name == wanted) return address.find_first_not_of('0') != std::string::npos;
+  return false;
+}
+
+Capability row(std::string name, bool good, std::string found, std::string missing) {
+  return {.name = std::move(name),
+          .result = good ? "exact" : "tcp",
+          .reason = good ? std::move(found) : std::move(missing)};
+}
+
+}  // namespace
+
+Result<std::vector<Capability>> probe_capabilities() {
+  libbpf_set_strict_mode(LIBBPF_STRICT_ALL);
+  const std::string kernel = "kernel " + kernel_release();
+  const std::unique_ptr<btf, decltype(&btf__free)> types(btf__load_vmlinux_btf(), &btf__free);
+  if (libbpf_get_error(types.get()) != 0)
+    return fail(kernel +
+                ": no type information (/sys/kernel/btf/vmlinux): a kernel with CONFIG_DEBUG_INFO_BTF is needed");
+  if (!has_helper(BPF_PROG_TYPE_SOCK_OPS, BPF_FUNC_get_netns_cookie)) {
+    if (::geteuid() != 0) return fail("probing the kernel needs CAP_BPF, CAP_NET_ADMIN and CAP_PERFMON: run as root");
+    return fail(kernel + ": the helper bpf_get_netns_cookie is missing in sockops: Linux 5.15 or newer is needed");
+  }
+
+  std::vector<Capability> rows;
+  rows.push_back({.name = "btf", .result = "exact", .reason = kernel});
+  rows.push_back({.name = "netns-cookie", .result = "exact", .reason = "pods are known by their network namespace"});
+  rows.push_back(row("sockhash", libbpf_probe_bpf_map_type(BPF_MAP_TYPE_SOCKHASH, nullptr) == 1,
+                     "sockets can be mapped", "map type sockhash is missing (CONFIG_BPF_STREAM_PARSER)"));
+  rows.push_back(
+      row("socket-reads", has_helper(BPF_PROG_TYPE_SK_MSG, BPF_FUNC_probe_read_kernel),
+          "the receiver's state is checked on every message",
+          "bpf_probe_read_kernel is refused in sk_msg (lockdown=confidentiality?): order cannot be checked"));
+  rows.push_back(row("waiting-readers", has_symbol("woken_wake_function"), "readers asleep in TCP are recognised",
+                     "woken_wake_function cannot be read from /proc/kallsyms (kernel.kptr_restrict, lockdown?)"));
+  Capability reads =
+      row(kReads, btf__find_by_name_kind(types.get(), "btf_trace_sock_recv_length", BTF_KIND_TYPEDEF) > 0,
+          "MSG_WAITALL and reads that bypass recv() are seen",
+          "tracepoint sock_recv_length is missing (Linux 6.3): MSG_WAITALL cannot be seen");
+  if (reads.result == "exact") reads.result = "guarded";
+  rows.push_back(std::move(reads));
+  return rows;
+}
+
+Programs::Fitness fitness_of(const std::vector<Capability>& capabilities) {
+  Programs::Fitness fitness;
+  fitness.short_circuit = std::ranges::none_of(capabilities, [](const auto& row) { return row.result == "tcp"; });
+  fitness.sees_reads =
+      std::ranges::any_of(capabilities, [](const auto& row) { return row.name == kReads && row.result != "tcp"; });
+  return fitness;
+}
+
+}  // namespace underpass::dataplane

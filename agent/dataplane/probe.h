@@ -1,0 +1,27 @@
+// SPDX-License-Identifier: Apache-2.0
+// What this kernel can do, found by trying and not by its version: distributions backport. The rows of
+// `underpassctl check`.
+#pragma once
+
+#include <string>
+#include <vector>
+
+#include "agent/dataplane/programs.h"
+#include "underpass/result.h"
+
+namespace underpass::dataplane {
+
+struct Capability {
+  std::string name;
+  std::string
+      result;  // "exact": as TCP; "guarded": exact because a guard watches; "tcp": connections stay on plain TCP
+  std::string reason;  // what was found, or what is missing and what that means
+};
+
+// Fails where the agent cannot run at all: no BTF, or older than what netns cookies need (Linux 5.15).
+Result<std::vector<Capability>> probe_capabilities();
+
+// What the programs may rely on, given the rows above.
+Programs::Fitness fitness_of(const std::vector<Capability>& capabilities);
+
+}  // namespace underpass::dataplane

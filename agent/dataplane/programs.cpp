@@ -1,0 +1,215 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "agent/dataplane/programs.h"
+
+#include <bpf/bpf.h>
+#include <bpf/libbpf.h>
+#include <fcntl.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include <array>
+#include <cstdarg>
+#include <cstdio>
+#include <cstring>
+#include <filesystem>
+
+#include "agent/dataplane/pins.h"
+#include "underpass.skel.h"
+
+namespace underpass::dataplane {
+namespace {
+
+// libbpf explains failures by a callback without a context; its words are kept for the error that follows.
+thread_local std::string libbpf_words;
+
+int keep_words(libbpf_print_level level, const char* format, va_list arguments) {
+  if (level != LIBBPF_WARN || libbpf_words.size() > 600) return 0;
+  std::array<char, 512> line{};
+  std::vsnprintf(line.data(), line.size(), format, arguments);
+  libbpf_words += line.data();
+  return 0;
+}
+
+std::unexpected<Error> fail_libbpf(const std::string& what, int error) {
+  std::string message = what + ": " + std::strerror(error < 0 ? -error : error);
+  for (auto& c : libbpf_words)
+    if (c == '\n') c = ' ';
+  if (!libbpf_words.empty()) message += " (" + libbpf_words + ")";
+  return fail(message);
+}
+
+struct SkeletonDeleter {
+  void operator()(underpass_bpf* skeleton) const { underpass_bpf__destroy(skeleton); }
+};
+
+std::string tag_of_program(int fd) {
+  bpf_prog_info info{};
+  __u32 size = sizeof(info);
+  if (bpf_obj_get_info_by_fd(fd, &info, &size) != 0) return {};
+  return {reinterpret_cast<const char*>(info.tag), sizeof(info.tag)};
+}
+
+std::string tag_of_linked_program(int link_fd) {
+  bpf_link_info info{};
+  __u32 size = sizeof(info);
+  if (bpf_obj_get_info_by_fd(link_fd, &info, &size) != 0) return {};
+  UniqueFd program(bpf_prog_get_fd_by_id(info.prog_id));
+  return program ? tag_of_program(program.get()) : std::string{};
+}
+
+// Who sits on the cgroup or above it with a program that allows no other: "prog_name (id 12) on /sys/fs/cgroup/x".
+std::string exclusive_owner(const std::string& cgroup_root, bpf_attach_type type) {
+  for (std::filesystem::path path = cgroup_root; path != path.root_path(); path = path.parent_path()) {
+    UniqueFd fd(::open(path.c_str(), O_RDONLY | O_DIRECTORY | O_CLOEXEC));
+    __u32 flags = 0, count = 1, id = 0;
+    if (!fd || bpf_prog_query(fd.get(), type, 0, &flags, &id, &count) != 0 || count == 0) continue;
+    if ((flags & BPF_F_ALLOW_MULTI) != 0) continue;
+    UniqueFd program(bpf_prog_get_fd_by_id(id));
+    bpf_prog_info info{};
+    __u32 size = sizeof(info);
+    if (program) bpf_obj_get_info_by_fd(program.get(), &info, &size);
+    return std::string(info.name) + " (program id " + std::to_string(id) + ") on " + path.string();
+  }
+  return "unknown";
+}
+
+// Runs an iterator program over a map to its end.
+Result<void> run_iterator(const char* name, const bpf_program* program, int map_fd) {
+  bpf_iter_link_info target{};
+  target.map.map_fd = static_cast<__u32>(map_fd);
+  bpf_link_create_opts options{};
+  options.sz = sizeof(options);
+  options.iter_info = &target;
+  options.iter_info_len = sizeof(target);
+  UniqueFd link(bpf_link_create(bpf_program__fd(program), 0, BPF_TRACE_ITER, &options));
+  if (!link) return fail_errno(std::string("attach iterator ") + name);
+  UniqueFd iterator(bpf_iter_create(link.get()));
+  if (!iterator) return fail_errno(std::string("create iterator ") + name);
+  std::array<char, 64> nothing{};
+  for (;;) {
+    const ssize_t size = ::read(iterator.get(), nothing.data(), nothing.size());
+    if (size == 0) return {};
+    if (size < 0 && errno != EAGAIN && errno != EINTR) return fail_errno(std::string("run iterator ") + name);
+  }
+}
+
+}  // namespace
+
+struct Programs::Impl {
+  std::string pin_dir;
+  std::unique_ptr<underpass_bpf, SkeletonDeleter> skeleton;
+  Maps maps;
+
+  [[nodiscard]] std::string link_path(const std::string& name) const { return pin_dir + "/link_" + name; }
+
+  // A pinned link with this very program stays as it is; one with another gets ours in its place.
+  Result<void> attach_cgroup(const std::string& name, const bpf_program* program, bpf_attach_type type,
+                             const std::string& cgroup_root) {
+    const int program_fd = bpf_program__fd(program);
+    UniqueFd link(bpf_obj_get(link_path(name).c_str()));
+    if (link) {
+      if (tag_of_linked_program(link.get()) == tag_of_program(program_fd)) return {};
+      if (bpf_link_update(link.get(), program_fd, nullptr) == 0) return {};
+      return fail_errno("replace the program of " + link_path(name));
+    }
+    UniqueFd cgroup(::open(cgroup_root.c_str(), O_RDONLY | O_DIRECTORY | O_CLOEXEC));
+    if (!cgroup) return fail_errno("--cgroup-root " + cgroup_root);
+    link.reset(bpf_link_create(program_fd, cgroup.get(), type, nullptr));
+    if (!link && errno == EPERM)
+      return fail("attach " + name + " to " + cgroup_root + ": another program is there that allows no second one: " +
+                  exclusive_owner(cgroup_root, type) + ": detach it, or attach it with BPF_F_ALLOW_MULTI");
+    if (!link) return fail_errno("attach " + name + " to " + cgroup_root);
+    if (bpf_obj_pin(link.get(), link_path(name).c_str()) != 0) return fail_errno("pin " + link_path(name));
+    return {};
+  }
+};
+
+Programs::Programs(std::unique_ptr<Impl> impl) : impl_(std::move(impl)) {}
+Programs::~Programs() = default;
+Maps& Programs::maps() { return impl_->maps; }
+
+Result<std::unique_ptr<Programs>> Programs::load(const std::string& pin_dir, Purpose purpose, Fitness fitness) {
+  libbpf_set_strict_mode(LIBBPF_STRICT_ALL);
+  libbpf_set_print(keep_words);
+  libbpf_words.clear();
+
+  auto layout = check_layout(pin_dir);
+  if (!layout) return std::unexpected(layout.error());
+  if (::mkdir(pin_dir.c_str(), 0700) != 0 && errno != EEXIST) return fail_errno("create " + pin_dir);
+
+  auto impl = std::make_unique<Impl>();
+  impl->pin_dir = pin_dir;
+  bpf_object_open_opts options{};
+  options.sz = sizeof(options);
+  options.pin_root_path = pin_dir.c_str();
+  impl->skeleton.reset(underpass_bpf__open_opts(&options));
+  if (!impl->skeleton) return fail_libbpf("open the BPF object", errno);
+  auto& programs = impl->skeleton->progs;
+  impl->skeleton->rodata->up_kernel_is_fit = fitness.short_circuit ? 1 : 0;
+  bpf_program__set_autoload(programs.up_recv, fitness.sees_reads && purpose == Purpose::kRun);
+  if (purpose == Purpose::kInspect)
+    for (auto* program : {programs.up_connect4, programs.up_connect6, programs.up_sockops, programs.up_msg})
+      bpf_program__set_autoload(program, false);
+  if (!fitness.short_circuit) bpf_program__set_autoload(programs.up_msg, false);
+
+  if (const int error = underpass_bpf__load(impl->skeleton.get()); error != 0)
+    return fail_libbpf("load the BPF programs", error);
+
+  const auto& maps = impl->skeleton->maps;
+  impl->maps = Maps({
+      .config = bpf_map__fd(maps.up_config),
+      .pods = bpf_map__fd(maps.up_pods),
+      .ips = bpf_map__fd(maps.up_ips),
+      .sources = bpf_map__fd(maps.up_sources),
+      .conns = bpf_map__fd(maps.up_conns),
+      .socks = bpf_map__fd(maps.up_socks),
+      .budget = bpf_map__fd(maps.up_budget),
+      .stats = bpf_map__fd(maps.up_stats),
+  });
+  return std::unique_ptr<Programs>(new Programs(std::move(impl)));
+}
+
+Result<void> Programs::attach(const std::string& cgroup_root) {
+  const auto& programs = impl_->skeleton->progs;
+  // A program that was not fit to load leaves the sockets alone: nothing is mapped then.
+  if (const int fd = bpf_program__fd(programs.up_msg); fd >= 0) {
+    if (bpf_prog_attach(fd, bpf_map__fd(impl_->skeleton->maps.up_socks), BPF_SK_MSG_VERDICT, 0) != 0)
+      return fail_errno("attach up_msg to up_socks");
+  }
+  // Sockops before connect: whoever is decided must be followed.
+  if (auto done = impl_->attach_cgroup("sockops", programs.up_sockops, BPF_CGROUP_SOCK_OPS, cgroup_root); !done)
+    return done;
+  if (auto done = impl_->attach_cgroup("connect4", programs.up_connect4, BPF_CGROUP_INET4_CONNECT, cgroup_root); !done)
+    return done;
+  return impl_->attach_cgroup("connect6", programs.up_connect6, BPF_CGROUP_INET6_CONNECT, cgroup_root);
+}
+
+Result<void> Programs::watch_reads(bool on) {
+  const std::string path = impl_->link_path("recv");
+  if (!on) {
+    if (::unlink(path.c_str()) != 0 && errno != ENOENT) return fail_errno("unpin " + path);
+    return {};
+  }
+  const int program_fd = bpf_program__fd(impl_->skeleton->progs.up_recv);
+  if (program_fd < 0) return {};
+  if (UniqueFd link(bpf_obj_get(path.c_str())); link) {
+    if (tag_of_linked_program(link.get()) == tag_of_program(program_fd)) return {};
+    // Tracepoint links take no new program. Reads in the gap are not seen, so their directions stay on TCP.
+    ::unlink(path.c_str());
+  }
+  UniqueFd link(bpf_raw_tracepoint_open(nullptr, program_fd));
+  if (!link) return fail_errno("attach up_recv to the tracepoint sock_recv_length");
+  if (bpf_obj_pin(link.get(), path.c_str()) != 0) return fail_errno("pin " + path);
+  return {};
+}
+
+Result<void> Programs::sweep() {
+  return run_iterator("up_sweep", impl_->skeleton->progs.up_sweep, bpf_map__fd(impl_->skeleton->maps.up_sk));
+}
+
+Result<void> Programs::stop(NetnsCookie netns) {
+  impl_->skeleton->bss->up_stop_netns = netns;
+  return run_iterator("up_stop", impl_->skeleton->progs.up_stop, bpf_map__fd(impl_->skeleton->maps.up_conns));
+}
+
+}  // namespace underpass::dataplane

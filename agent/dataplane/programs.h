@@ -1,0 +1,50 @@
+// SPDX-License-Identifier: Apache-2.0
+// The BPF programs, loaded by their skeleton over the pinned maps: those of an earlier agent where there are any, so
+// that live connections never notice a restart.
+#pragma once
+
+#include <memory>
+#include <string>
+#include <vector>
+
+#include "agent/dataplane/maps.h"
+#include "underpass/ids.h"
+#include "underpass/result.h"
+
+namespace underpass::dataplane {
+
+class Programs {
+ public:
+  enum class Purpose {
+    kRun,      // everything: what the agent loads
+    kInspect,  // only what walks over live sockets: for detaching without an agent
+  };
+  struct Fitness {
+    bool short_circuit = false;  // the kernel passed the probes; else every connection is direct
+    bool sees_reads = false;     // it has the tracepoint sock_recv_length
+  };
+
+  static Result<std::unique_ptr<Programs>> load(const std::string& pin_dir, Purpose purpose, Fitness fitness);
+  Programs(const Programs&) = delete;
+  Programs& operator=(const Programs&) = delete;
+  ~Programs();
+
+  // Attaches what decides and pins the links; links of an earlier agent get the new programs without a gap.
+  Result<void> attach(const std::string& cgroup_root);
+  // The tracepoint on recv() costs every recv() of the machine a little, so it is there only while somebody needs it.
+  Result<void> watch_reads(bool on);
+
+  [[nodiscard]] Maps& maps();
+
+  // Brings the records of all live sockets up to date.
+  Result<void> sweep();
+  // No new message of this pod is short-circuited any more; 0: of any pod.
+  Result<void> stop(NetnsCookie netns);
+
+ private:
+  struct Impl;
+  explicit Programs(std::unique_ptr<Impl> impl);
+  std::unique_ptr<Impl> impl_;
+};
+
+}  // namespace underpass::dataplane
