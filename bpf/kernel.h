@@ -65,6 +65,7 @@ struct sock_common {
 
 struct sock_lock {
 	int owned;
+	struct wait_queue_head wq; /* tasks that wait for the lock */
 };
 
 struct sock {

@@ -23,30 +23,37 @@ static __always_inline bool up_sock_is_owned(struct sock *sk)
 	return BPF_CORE_READ(sk, sk_lock.owned);
 }
 
-/* Tasks asleep in a recv or send call on the socket, or -1 when there are too many waiters of all kinds to look at. A
- * function of its own for the verifier, which would multiply the loop with everything round its calls. */
-__noinline int up_sleepers(__u64 sock)
+/* Entries of a wait queue with this wake-up function (0: any), or -1 when there are too many to look at. `head` is the
+ * address of its list. A function of its own for the verifier, which would multiply the loop with everything round its
+ * calls. */
+__noinline int up_count_waiters(__u64 head, __u64 func)
 {
-	struct sock *sk = up_sock_at(sock);
-	struct socket_wq *wq = BPF_CORE_READ(sk, sk_wq);
-	struct list_head *head, *position;
-	int sleepers = 0;
+	struct list_head *end = (struct list_head *)head;
+	struct list_head *position = BPF_CORE_READ(end, next);
+	int waiters = 0;
 
-	head = (struct list_head *)((unsigned long)wq + bpf_core_field_offset(struct socket_wq, wait) +
-				    bpf_core_field_offset(struct wait_queue_head, head));
-	position = BPF_CORE_READ(head, next);
 	for (int i = 0; i < UP_MAX_WAITERS; i++) {
 		struct wait_queue_entry *entry;
 
-		if (position == head)
-			return sleepers;
+		if (position == end)
+			return waiters;
 		entry = (struct wait_queue_entry *)((unsigned long)position -
 						    bpf_core_field_offset(struct wait_queue_entry, entry));
-		if (BPF_CORE_READ(entry, func) == (void *)&woken_wake_function)
-			sleepers++;
+		if (!func || (__u64)BPF_CORE_READ(entry, func) == func)
+			waiters++;
 		position = BPF_CORE_READ(position, next);
 	}
 	return -1;
+}
+
+/* Tasks asleep in a recv or send call on the socket, or -1. */
+static __always_inline int up_sleepers(struct sock *sk)
+{
+	struct socket_wq *wq = BPF_CORE_READ(sk, sk_wq);
+
+	return up_count_waiters((__u64)wq + bpf_core_field_offset(struct socket_wq, wait) +
+					bpf_core_field_offset(struct wait_queue_head, head),
+				(__u64)&woken_wake_function);
 }
 
 /* Sleepers without a reference on the psock are inside tcp_recvmsg(). */
@@ -58,7 +65,7 @@ static __always_inline bool up_is_accounted(int sleepers, int references)
 /* Does a thread sleep in recv() on this socket? Writers that wait for room sleep on the same queue, but are counted. */
 static __always_inline bool up_has_sleeping_reader(struct sock *sk)
 {
-	int sleepers = up_sleepers((__u64)sk);
+	int sleepers = up_sleepers(sk);
 
 	return sleepers < 0 || sleepers > BPF_CORE_READ(sk, sk_write_pending);
 }
@@ -74,10 +81,10 @@ static __always_inline bool up_has_sleeping_reader(struct sock *sk)
 static __always_inline enum up_why up_reader_why(struct sock *sk, struct sk_psock *psock, struct up_dir *dir)
 {
 	int references = BPF_CORE_READ(psock, refcnt.refs.counter) - 1;
-	int before = up_sleepers((__u64)sk), after;
+	int before = up_sleepers(sk), after;
 	bool owned = up_sock_is_owned(sk);
 
-	after = up_sleepers((__u64)sk);
+	after = up_sleepers(sk);
 	if (!up_is_accounted(before, references) || !up_is_accounted(after, references)) {
 		dir->sure = 0;
 		return UP_WHY_READER_WAITS;

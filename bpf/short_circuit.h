@@ -18,6 +18,7 @@
 #include "reader.h"
 #include "socket.h"
 #include "stats.h"
+#include "writer.h"
 
 #define UP_STATES_SENDING ((1u << UP_TCP_ESTABLISHED) | (1u << UP_TCP_CLOSE_WAIT))
 #define UP_STATES_READING (UP_STATES_SENDING | (1u << UP_TCP_FIN_WAIT1) | (1u << UP_TCP_FIN_WAIT2))
@@ -70,13 +71,17 @@ static __always_inline enum up_why up_message_why(const struct up_message *m)
 static __always_inline enum up_why up_entry_why(const struct up_message *m)
 {
 	struct sk_psock *psock = up_psock_of(m->peer);
+	struct sock *own = (struct sock *)m->own;
 	enum up_why why;
 
 	if (m->dir->reads < UP_FIRST_READS)
 		return UP_WHY_FIRST_MESSAGES;
+	/* Another thread waits for room in the middle of its send: the rest of that goes by TCP. */
+	if (own->sk_write_pending)
+		return UP_WHY_UNREAD;
 	if ((__u32)(m->dir->seen - m->dir->redirected_bytes) != m->own->write_seq - m->dir->first_seq)
 		return UP_WHY_UNSEEN_READ;
-	why = up_sock_why((struct sock *)m->own);
+	why = up_sock_why(own);
 	if (why)
 		return why;
 	why = up_sock_why(m->peer);
@@ -84,27 +89,39 @@ static __always_inline enum up_why up_entry_why(const struct up_message *m)
 		return why;
 	if (!psock)
 		return UP_WHY_CLOSING;
+	/* Everything that was sent is seen, so the queue is empty. */
+	m->dir->drained_at = m->dir->redirected_bytes - m->dir->seen;
 	return up_reader_why(m->peer, psock, m->dir);
 }
 
-/* Makes room for the message: it is charged as soon as it is redirected. */
+/*
+ * Makes room for the message: it is charged as soon as it is redirected.
+ *
+ * What is queued is what was redirected and not yet returned by a recv(). How many messages that is, nobody tells: no
+ * more than were sent since the queue was last empty, and no more than the queued bytes make of the smallest of those.
+ */
 static __always_inline enum up_why up_charge_why(const struct up_message *m)
 {
-	__u32 cost = m->size + UP_MESSAGE_COST;
+	__u32 cost = m->size + UP_MESSAGE_COST, grant;
 	struct up_dir *dir = m->dir;
-	struct sk_psock *psock;
-	__u32 grant;
+	__s64 queued = dir->redirected_bytes - dir->seen - dir->drained_at;
+	enum up_why why;
 
-	if (dir->charge + cost <= dir->held && dir->messages < m->config->dir_messages)
-		return UP_WHY_NONE;
-
-	psock = up_psock_of(m->peer);
-	if (psock && up_psock_is_drained(psock)) {
-		dir->charge = 0;
+	if (queued <= 0) {
+		queued = 0;
 		dir->messages = 0;
-		if (dir->held > UP_GRANT && cost <= UP_GRANT)
+		dir->smallest = m->size;
+		if (dir->held > UP_KEPT_GRANTS * UP_GRANT)
 			up_tokens_release(dir, m->peer_netns);
+	} else {
+		__u64 most = (__u64)queued / (dir->smallest ? dir->smallest : 1) + 1;
+
+		if (dir->messages > most)
+			dir->messages = most;
+		if (dir->smallest > m->size)
+			dir->smallest = m->size;
 	}
+	dir->charge = queued + dir->messages * UP_MESSAGE_COST;
 	if (dir->charge + cost > m->config->dir_bytes || dir->messages >= m->config->dir_messages)
 		return UP_WHY_QUEUE_FULL;
 	if (dir->charge + cost <= dir->held)
@@ -112,7 +129,7 @@ static __always_inline enum up_why up_charge_why(const struct up_message *m)
 	if (up_sock_tcp_pressure(m->peer))
 		return UP_WHY_TCP_PRESSURE;
 	grant = (dir->charge + cost - dir->held + UP_GRANT - 1) & ~(UP_GRANT - 1);
-	enum up_why why = up_tokens_take(m->config, m->peer_netns, grant);
+	why = up_tokens_take(m->config, m->peer_netns, grant);
 	if (!why)
 		__sync_fetch_and_add(&dir->held, grant);
 	return why;
@@ -160,6 +177,18 @@ static __always_inline void up_went_redirected(struct up_dir *dir, __u32 size)
 	up_count_redirect(size);
 }
 
+/* Another thread's message is in flight: this one stays behind it, though there is a reason to leave. That stretches a
+ * cap by as many messages as there are threads; twice the cap is the end of it. A socket that is closing sends nothing,
+ * and what would overtake TCP bytes never stays. */
+static __always_inline bool up_must_stay(const struct up_message *m, struct sock *own, enum up_why why)
+{
+	if (!why || why == UP_WHY_CLOSING || why == UP_WHY_UNREAD || m->dir->state != UP_DIR_REDIRECT)
+		return false;
+	if (m->dir->charge > 2 * m->config->dir_bytes || m->dir->messages > 2 * m->config->dir_messages)
+		return false;
+	return up_others_in_flight(own);
+}
+
 /*
  * Returns SK_PASS always: with a redirect set up, or without for TCP.
  *
@@ -202,6 +231,8 @@ static __always_inline int up_message(struct sk_msg_md *msg)
 	else
 		why = up_redirect_why(&m);
 
+	if (up_must_stay(&m, up_sock_at(conn->end[end].sock), why))
+		why = UP_WHY_NONE;
 	if (!why) {
 		if (bpf_msg_redirect_hash(msg, &up_socks, &m.peer_cookie, BPF_F_INGRESS) == SK_PASS) {
 			up_went_redirected(m.dir, m.size);

@@ -70,8 +70,8 @@ enum up_why {
 	/* decided anew for every message */
 	UP_WHY_KILL_SWITCH,     /* short-circuit is switched off for the node */
 	UP_WHY_STOPPED,         /* ... for this connection: a label went, a namespace was detached */
-	UP_WHY_WAITALL,          /* ... because a reader used MSG_WAITALL */
-	UP_WHY_THREADS,          /* ... because one thread sends while another sleeps in recv() on the same socket */
+	UP_WHY_WAITALL,         /* ... because a reader used MSG_WAITALL */
+	UP_WHY_THREADS,         /* ... because one thread sends while another sleeps in recv() on the same socket */
 	UP_WHY_CLOSING,         /* one end is not in a state that can still carry data */
 	UP_WHY_FIRST_MESSAGES,  /* the reader's first UP_FIRST_READS reads are watched for what it cannot bear */
 	UP_WHY_UNREAD,          /* the reader has not taken every TCP byte yet */
@@ -115,6 +115,7 @@ enum up_tcp_state {
  */
 #define UP_MESSAGE_COST 1024u
 #define UP_GRANT 16384u             /* tokens are taken from the pools in steps of this */
+#define UP_KEPT_GRANTS 16u          /* ... and kept over an empty queue up to this many */
 #define UP_MIN_LOCKED_RCVBUF 131072 /* an application that fixed a smaller SO_RCVBUF means it */
 #define UP_DEFAULT_DIR_BYTES (4u << 20)
 #define UP_DEFAULT_DIR_MESSAGES 1024u
@@ -193,15 +194,16 @@ struct up_dir {
 	__u64 redirected_messages;
 	__u64 seen;        /* payload that recv() calls of the reader have returned, whichever way it came */
 	__u64 last_tcp_ns; /* when a message last went by TCP */
-	__u32 charge;      /* of the messages put in the queue since it was last seen empty */
-	__u32 messages;    /* ... and their number */
+	__u64 drained_at;  /* redirected_bytes - seen when the queue was empty: what exceeds it now is queued */
+	__u32 charge;      /* what the queue was charged with at the last redirected message; 0: drained */
+	__u32 messages;    /* how many messages that was, at the most */
 	__u32 held;        /* tokens taken from the pools */
 	enum up_dir_state state;
 	enum up_why why; /* why the last message that went by TCP did */
 	__u32 first_seq; /* sequence number of the sender's first payload byte */
-	__u16 reads;            /* recv() calls of the reader that returned payload, up to UP_FIRST_READS */
-	__u16 sure;             /* attempts in a row at which every sleeping reader was accounted for */
-	__u32 pad;
+	__u16 reads;     /* recv() calls of the reader that returned payload, up to UP_FIRST_READS */
+	__u16 sure;      /* attempts in a row at which every sleeping reader was accounted for */
+	__u32 smallest;  /* size of the smallest message since the queue was last seen empty */
 };
 
 /* Indices into up_conn.end; up_conn.dir[X] is what end X sends. */
@@ -257,8 +259,8 @@ UP_ASSERT(sizeof(struct up_ip) == 8);
 UP_ASSERT(sizeof(struct up_source_key) == 48);
 UP_ASSERT(sizeof(struct up_source) == 32);
 UP_ASSERT(sizeof(struct up_end) == 48);
-UP_ASSERT(sizeof(struct up_dir) == 72);
-UP_ASSERT(sizeof(struct up_conn) == 32 + 2 * 48 + 2 * 72);
+UP_ASSERT(sizeof(struct up_dir) == 80);
+UP_ASSERT(sizeof(struct up_conn) == 32 + 2 * 48 + 2 * 80);
 UP_ASSERT(sizeof(struct up_budget) == 8);
 UP_ASSERT(sizeof(struct up_stats) == 8 * (5 + UP_WHY_COUNT));
 UP_ASSERT(sizeof(struct up_sk) == 16);

@@ -187,6 +187,19 @@ TEST_CASE("a direction is charged by bytes and messages, out of the node's pool 
     for (unsigned i = 0; i < UP_DEFAULT_DIR_MESSAGES; ++i) REQUIRE(send(1) == UP_WHY_NONE);
     CHECK(send(1) == UP_WHY_QUEUE_FULL);
   }
+  SUBCASE("what the reader has taken makes room again") {
+    decisions->bss->config.node_budget = decisions->bss->config.pod_budget = 64 << 20;
+    while (send(1) == UP_WHY_NONE) {
+    }
+    decisions->bss->direction.seen += 100;
+    unsigned more = 0;
+    while (send(1) == UP_WHY_NONE) ++more;
+    CHECK(more >= 99);
+    CHECK(more <= 100);
+    decisions->bss->direction.seen = decisions->bss->direction.redirected_bytes;
+    CHECK(send(1) == UP_WHY_NONE);
+    CHECK(decisions->bss->direction.charge == 1 + UP_MESSAGE_COST);
+  }
   SUBCASE("large messages are stopped by their bytes") {
     decisions->bss->config.node_budget = decisions->bss->config.pod_budget = 64 << 20;
     unsigned sent = 0;
