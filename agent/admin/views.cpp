@@ -1,0 +1,217 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "agent/admin/views.h"
+
+#include <cstring>
+#include <string_view>
+
+#include "underpass/abi_names.h"
+
+namespace underpass::admin {
+namespace {
+
+namespace json = boost::json;
+
+json::value text_or_null(std::string_view text) { return text.empty() ? json::value(nullptr) : json::value(text); }
+
+json::value id_or_null(std::uint64_t id) { return id == 0 ? json::value(nullptr) : json::value(std::to_string(id)); }
+
+std::string_view to_text(StatusInfo::State state) {
+  switch (state) {
+    case StatusInfo::State::kReady:
+      return "ready";
+    case StatusInfo::State::kStale:
+      return "stale";
+    case StatusInfo::State::kDegraded:
+      break;
+  }
+  return "degraded";
+}
+
+// The mode in force: what the annotations say counts for enrolled pods only.
+std::string_view short_circuit_of(const compile::PodStatus& pod) {
+  if (!pod.enrolled) return "off";
+  switch (pod.short_circuit) {
+    case model::ShortCircuit::kAuto:
+      return "learning";
+    case model::ShortCircuit::kOn:
+      return "on";
+    case model::ShortCircuit::kOff:
+      break;
+  }
+  return "off";
+}
+
+json::value detached_view(const DetachedMarker& marker) {
+  if (marker.is_empty()) return nullptr;
+  json::array namespaces;
+  for (const std::string& name : marker.namespaces) namespaces.emplace_back(name);
+  return json::object{{"node", marker.node}, {"namespaces", namespaces}, {"since", text_or_null(marker.since)}};
+}
+
+json::object pod_view(const compile::PodStatus& pod) {
+  json::array ips;
+  for (const IpAddress& ip : pod.ips) ips.emplace_back(ip.to_string());
+  return {
+      {"namespace", pod.id.ns},
+      {"name", pod.id.name},
+      {"ip", ips.empty() ? json::value(nullptr) : ips.front()},
+      {"ips", ips},
+      {"identity", text_or_null(pod.identity)},
+      {"netnsCookie", id_or_null(pod.netns_cookie)},
+      {"enrolled", pod.enrolled},
+      {"refused", pod.refused},
+      {"reason", text_or_null(pod.reason)},
+      {"shortCircuit", short_circuit_of(pod)},
+      {"shortCircuitReason", text_or_null(pod.enrolled ? pod.short_circuit_reason : "not enrolled")},
+  };
+}
+
+json::object end_view(const up_end& end, const PodIndex& pods) {
+  const IpAddress address(end.addr);
+  // A netns that is no longer known is a pod that has gone; its address may be another's by now.
+  const compile::PodStatus* pod = end.netns_cookie != 0 ? pods.find(end.netns_cookie) : pods.find(address);
+  const bool attested = pod != nullptr && end.netns_cookie != 0;
+  return {
+      {"ip", address.to_string()},
+      {"port", ntohs(end.port)},
+      {"namespace", text_or_null(pod != nullptr ? pod->id.ns : "")},
+      {"pod", text_or_null(pod != nullptr ? pod->id.name : "")},
+      {"identity", text_or_null(attested ? pod->identity : "")},
+  };
+}
+
+json::value state_view(const up_conn& record) {
+  const up_end& client = record.end[UP_CLIENT];
+  const up_end& known = client.state != UP_TCP_NONE ? client : record.end[UP_SERVER];
+  return known.state == UP_TCP_NONE ? json::value(nullptr) : json::value(name_of(known.state));
+}
+
+json::value fallback_view(const up_conn& record) {
+  up_why why = UP_WHY_NONE;
+  if (record.way == UP_WAY_DIRECT) {
+    why = record.why;
+  } else if (record.way == UP_WAY_SHORT_CIRCUIT) {
+    // Only what goes by TCP at this moment; where both directions do, the later one tells.
+    std::uint64_t latest = 0;
+    for (const up_dir& direction : record.dir) {
+      if (direction.state == UP_DIR_REDIRECT || direction.why == UP_WHY_NONE) continue;
+      if (why != UP_WHY_NONE && direction.last_tcp_ns <= latest) continue;
+      why = direction.why;
+      latest = direction.last_tcp_ns;
+    }
+  }
+  return why == UP_WHY_NONE ? json::value(nullptr) : json::value(name_of(why));
+}
+
+json::object connection_view(const dataplane::Connection& connection, const PodIndex& pods, ClockOffset clock) {
+  const up_conn& record = connection.record;
+  const up_end& client = record.end[UP_CLIENT];
+  const up_end& server = record.end[UP_SERVER];
+  const up_dir& sent = record.dir[UP_CLIENT];
+  const up_dir& received = record.dir[UP_SERVER];
+  json::object destination = end_view(server, pods);
+  destination["service"] = nullptr;
+  return {
+      {"id", std::to_string(connection.id)},
+      {"netnsCookie", id_or_null(client.netns_cookie != 0 ? client.netns_cookie : server.netns_cookie)},
+      {"source", end_view(client, pods)},
+      {"destination", std::move(destination)},
+      {"way", name_of(record.way)},
+      {"tunnel", "none"},
+      {"state", state_view(record)},
+      {"bytesSent", sent.tcp_bytes + sent.redirected_bytes},
+      {"bytesReceived", received.tcp_bytes + received.redirected_bytes},
+      {"bytesShortCircuited", sent.redirected_bytes + received.redirected_bytes},
+      {"fallbackReason", fallback_view(record)},
+      {"startedAt",
+       record.started_ns == 0 ? json::value(nullptr) : json::value(to_rfc3339(clock.to_wall(record.started_ns)))},
+  };
+}
+
+}  // namespace
+
+json::object status_view(const StatusInfo& status) {
+  json::array reasons;
+  for (const std::string& reason : status.reasons) reasons.emplace_back(reason);
+  const char* deny_errno = status.deny_errno ? ::strerrorname_np(*status.deny_errno) : nullptr;
+  return {
+      {"node", status.node},
+      {"version", status.version},
+      {"state", to_text(status.state)},
+      {"reasons", std::move(reasons)},
+      {"staleSince", status.stale_since ? json::value(to_rfc3339(*status.stale_since)) : json::value(nullptr)},
+      {"detached", detached_view(status.detached)},
+      {"denyErrno", text_or_null(deny_errno != nullptr ? deny_errno : "")},
+      {"listen", {{"metrics", text_or_null(status.metrics_listen)}, {"ready", text_or_null(status.ready_listen)}}},
+      {"capabilities", capabilities_view(status.capabilities)},
+      {"pods", {{"enrolled", status.pods_enrolled}, {"refused", status.pods_refused}}},
+      {"memory", {{"used", status.memory_used}, {"limit", status.memory_limit}}},
+  };
+}
+
+json::array capabilities_view(std::span<const dataplane::Capability> capabilities) {
+  json::array rows;
+  for (const dataplane::Capability& capability : capabilities) {
+    rows.emplace_back(json::object{
+        {"name", capability.name}, {"result", capability.result}, {"reason", text_or_null(capability.reason)}});
+  }
+  return rows;
+}
+
+json::array pods_view(std::span<const compile::PodStatus> pods) {
+  json::array rows;
+  for (const compile::PodStatus& pod : pods) rows.emplace_back(pod_view(pod));
+  return rows;
+}
+
+PodIndex::PodIndex(std::span<const compile::PodStatus> pods) {
+  for (const compile::PodStatus& pod : pods) {
+    if (pod.netns_cookie != 0) {
+      const auto [entry, added] = by_cookie_.emplace(pod.netns_cookie, &pod);
+      if (!added && pod.enrolled) entry->second = &pod;
+    }
+    for (const IpAddress& ip : pod.ips) {
+      const auto [entry, added] = by_address_.emplace(ip, &pod);
+      if (added || entry->second == &pod) continue;
+      // Of two that claim an address, the one that was enrolled with it has it.
+      const bool taken = entry->second != nullptr && entry->second->enrolled;
+      if (pod.enrolled && !taken) {
+        entry->second = &pod;
+      } else if (pod.enrolled == taken) {
+        entry->second = nullptr;
+      }
+    }
+  }
+}
+
+const compile::PodStatus* PodIndex::find(NetnsCookie cookie) const {
+  const auto found = by_cookie_.find(cookie);
+  return found != by_cookie_.end() ? found->second : nullptr;
+}
+
+const compile::PodStatus* PodIndex::find(const IpAddress& address) const {
+  const auto found = by_address_.find(address);
+  return found != by_address_.end() ? found->second : nullptr;
+}
+
+json::array connections_view(std::span<const dataplane::Connection> connections, const PodIndex& pods,
+                             ClockOffset clock) {
+  json::array rows;
+  rows.reserve(connections.size());
+  for (const dataplane::Connection& connection : connections) {
+    rows.emplace_back(connection_view(connection, pods, clock));
+  }
+  return rows;
+}
+
+json::object detach_view(const dataplane::DetachResult& result) {
+  json::array cut;
+  for (const dataplane::CutConnection& connection : result.cut) {
+    cut.emplace_back(json::object{{"id", std::to_string(connection.id)}, {"description", connection.description}});
+  }
+  json::array removed;
+  for (const std::string& pin : result.removed) removed.emplace_back(pin);
+  return {{"cut", std::move(cut)}, {"removed", std::move(removed)}};
+}
+
+}  // namespace underpass::admin

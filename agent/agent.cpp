@@ -1,0 +1,412 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "agent/agent.h"
+
+#include <spdlog/spdlog.h>
+#include <sys/stat.h>
+
+#include <boost/asio/io_context.hpp>
+#include <boost/asio/post.hpp>
+#include <boost/asio/steady_timer.hpp>
+#include <filesystem>
+#include <optional>
+#include <thread>
+#include <utility>
+
+#include "agent/admin/detached_marker.h"
+#include "agent/admin/http.h"
+#include "agent/admin/server.h"
+#include "agent/admin/views.h"
+#include "agent/admin/wall_clock.h"
+#include "agent/compile/compile.h"
+#include "agent/dataplane/dataplane.h"
+#include "agent/dataplane/detach.h"
+#include "agent/dataplane/host.h"
+#include "agent/dataplane/netns.h"
+#include "agent/dataplane/netns_facts.h"
+#include "agent/dataplane/pins.h"
+#include "agent/dataplane/probe.h"
+#include "agent/k8s/dir_source.h"
+#include "agent/metrics.h"
+#include "agent/state/store.h"
+
+namespace underpass {
+namespace {
+
+namespace json = boost::json;
+
+constexpr auto kTick = std::chrono::seconds(1);
+
+Result<void> make_folder(const std::string& flag, const std::string& path) {
+  std::error_code error;
+  std::filesystem::create_directories(path, error);
+  if (error) return fail(flag + " " + path + ": " + error.message());
+  return {};
+}
+
+// Where a pod stands in the log.
+void log_change(const compile::PodStatus& now, const compile::PodStatus* before) {
+  const bool was_enrolled = before != nullptr && before->enrolled;
+  if (now.enrolled && !was_enrolled)
+    spdlog::info("pod-enrolled pod={} identity={} netns={}", now.id.to_string(), now.identity, now.netns_cookie);
+  else if (now.refused && (before == nullptr || before->reason != now.reason))
+    spdlog::warn("pod-refused pod={} reason=\"{}\"", now.id.to_string(), now.reason);
+  else if (was_enrolled && !now.enrolled)
+    spdlog::info("pod-left pod={} reason=\"{}\"", now.id.to_string(), now.reason);
+}
+
+std::string diagnostic_name(const model::Diagnostic& diagnostic) {
+  std::string name = diagnostic.kind;
+  if (!diagnostic.id.name.empty())
+    name += " " + (diagnostic.id.ns.empty() ? diagnostic.id.name : diagnostic.id.to_string());
+  if (!diagnostic.path.empty()) name += (name.empty() ? "" : ": ") + diagnostic.path;
+  return name + ": " + diagnostic.cause;
+}
+
+}  // namespace
+
+class Agent::Impl : public std::enable_shared_from_this<Agent::Impl> {
+ public:
+  Impl(boost::asio::io_context& io, AgentOptions options) : io_(io), options_(std::move(options)), timer_(io) {}
+  ~Impl() {
+    if (detaching_.joinable()) detaching_.join();
+  }
+
+  Result<void> start() {
+    if (auto done = prepare_host(); !done) return done;
+    if (auto done = open_admin(); !done) return done;  // also refuses a second agent on this run-dir
+
+    auto source = k8s::DirSource::open(io_, options_.source_dir, [this](const auto& contents) { take(contents); });
+    if (!source) return std::unexpected(source.error());
+    if (marker_.node)
+      spdlog::warn("node-detached since={} remedy=\"underpassctl attach\"", marker_.since);
+    else if (auto done = open_dataplane(); !done)
+      return done;
+    if (auto done = open_http(); !done) return done;
+
+    source_ = std::move(*source);
+    source_->start();
+    spdlog::info("agent-ready version={} node={} cgroup={} pins={} metrics={} ready={}", UNDERPASS_VERSION,
+                 options_.node_name, options_.cgroup_root, pin_dir(), metrics_->local().to_string(),
+                 ready_->local().to_string());
+    schedule_tick();
+    return {};
+  }
+
+  void stop() {
+    timer_.cancel();
+    source_.reset();
+    admin_.reset();
+    metrics_.reset();
+    ready_.reset();
+  }
+
+ private:
+  [[nodiscard]] std::string pin_dir() const { return dataplane::pin_dir_of(options_.bpffs); }
+
+  Result<void> prepare_host() {
+    if (auto done = dataplane::check_capabilities(); !done) return done;
+    if (options_.cgroup_root.empty()) {
+      auto root = dataplane::find_cgroup_root();
+      if (!root) return std::unexpected(root.error());
+      options_.cgroup_root = *root;
+    }
+    if (auto done = dataplane::check_cgroup_root(options_.cgroup_root); !done) return done;
+    if (auto done = dataplane::prepare_bpffs(options_.bpffs); !done) return done;
+    if (auto done = make_folder("--run-dir", options_.run_dir); !done) return done;
+    if (auto done = make_folder("--state-dir", options_.state_dir); !done) return done;
+    if (auto own = dataplane::probe_netns("/proc/self/ns/net")) host_netns_ = own->cookie;
+    if (options_.node_budget == 0) options_.node_budget = dataplane::default_node_budget();
+
+    auto capabilities = dataplane::probe_capabilities();
+    if (!capabilities) return std::unexpected(capabilities.error());
+    capabilities_ = std::move(*capabilities);
+    for (const auto& row : capabilities_)
+      if (row.result == "tcp") spdlog::warn("capability-missing name={} reason=\"{}\"", row.name, row.reason);
+    auto marker = admin::load_detached_marker(options_.state_dir);
+    if (!marker) return std::unexpected(marker.error());
+    marker_ = std::move(*marker);
+    return {};
+  }
+
+  Result<void> open_dataplane() {
+    auto opened = dataplane::Dataplane::open(
+        {.cgroup_root = options_.cgroup_root, .pin_dir = pin_dir(), .node_budget = options_.node_budget},
+        capabilities_);
+    if (!opened) return std::unexpected(opened.error());
+    dataplane_ = std::move(*opened);
+    const auto& tables = dataplane_->tables();
+    for (const auto& [cookie, pod] : tables.pods) ids_.adopt(pod.namespace_name, pod.namespace_id);
+    if (!tables.pods.empty()) spdlog::info("pins-adopted pods={}", tables.pods.size());
+    return {};
+  }
+
+  Result<void> open_admin() {
+    const auto answer = [this](auto member) {
+      return admin::Handler([this, member](const json::object&, admin::Reply reply) { reply((this->*member)()); });
+    };
+    auto server = admin::Server::listen(
+        io_, admin::socket_path(options_.run_dir),
+        admin::dispatch({
+            {"status", answer(&Impl::status)},
+            {"check", answer(&Impl::check)},
+            {"pods", answer(&Impl::pods)},
+            {"connections", answer(&Impl::connections)},
+            {"detach", [this](const json::object& request, admin::Reply reply) { detach(request, std::move(reply)); }},
+            {"attach", [this](const json::object& request, admin::Reply reply) { attach(request, std::move(reply)); }},
+        }));
+    if (!server) return std::unexpected(server.error());
+    admin_ = std::move(*server);
+    return {};
+  }
+
+  Result<void> open_http() {
+    const auto listen = [this](const char* flag, const std::string& at,
+                               admin::Pages pages) -> Result<std::unique_ptr<admin::HttpServer>> {
+      auto host_port = admin::parse_host_port(at);
+      if (!host_port) return fail_in(flag, host_port.error());
+      auto server = admin::HttpServer::listen(io_, *host_port, std::move(pages));
+      if (!server) return fail_in(flag, server.error());
+      return std::move(*server);
+    };
+    auto metrics = listen("--metrics", options_.metrics, admin::metrics_pages([this] { return collect(); }));
+    if (!metrics) return std::unexpected(metrics.error());
+    metrics_ = std::move(*metrics);
+    auto ready = listen("--ready", options_.ready, admin::ready_pages([this] { return not_ready(); }));
+    if (!ready) return std::unexpected(ready.error());
+    ready_ = std::move(*ready);
+    return {};
+  }
+
+  // A new state of the folder.
+  void take(const k8s::Contents& contents) {
+    if (!contents.lost)
+      stale_since_.reset();
+    else if (!stale_since_)
+      stale_since_ = std::chrono::system_clock::now();
+    store_.update(contents);
+    for (const auto& diagnostic : store_.snapshot()->diagnostics) {
+      if (std::ranges::find(logged_, diagnostic) != logged_.end()) continue;
+      spdlog::warn("object-{} {}", diagnostic.state == model::Diagnostic::State::kStale ? "stale" : "refused",
+                   diagnostic_name(diagnostic));
+    }
+    logged_ = store_.snapshot()->diagnostics;
+    recompile();
+  }
+
+  void recompile() {
+    const auto& snapshot = *store_.snapshot();
+    facts_ = netns_.refresh(snapshot, options_.node_name);
+    auto compiled =
+        compile::compile_tables(snapshot, facts_,
+                                {.node_name = options_.node_name,
+                                 .host_netns = host_netns_,
+                                 .detached_namespaces = {marker_.namespaces.begin(), marker_.namespaces.end()}},
+                                ids_);
+    if (dataplane_) {
+      problems_.clear();
+      for (const auto& error : dataplane_->apply(compiled.tables)) {
+        spdlog::error("apply-failed {}", error.message);
+        problems_.push_back(error.message);
+      }
+    }
+    for (auto& pod : compiled.pods) {
+      if (!dataplane_ && pod.enrolled) {
+        pod.enrolled = false;
+        pod.reason = "the node is detached";
+      }
+      const auto before = std::ranges::find(pods_, pod.id, &compile::PodStatus::id);
+      log_change(pod, before == pods_.end() ? nullptr : &*before);
+    }
+    pods_ = std::move(compiled.pods);
+  }
+
+  void schedule_tick() {
+    timer_.expires_after(kTick);
+    timer_.async_wait([weak = weak_from_this()](const boost::system::error_code& error) {
+      const auto self = weak.lock();
+      if (error || !self) return;
+      self->tick();
+      self->schedule_tick();
+    });
+  }
+
+  void tick() {
+    if (dataplane_) {
+      auto done = dataplane_->tick();
+      if (!done && done.error().message != tick_problem_) spdlog::error("tick-failed {}", done.error().message);
+      tick_problem_ = done ? "" : done.error().message;
+    }
+    // Namespaces appear and go without a word from the source.
+    if (netns_.refresh(*store_.snapshot(), options_.node_name) != facts_) recompile();
+  }
+
+  // --- what operators ask -------------------------------------------------------------------------------------------
+
+  [[nodiscard]] std::uint64_t count(bool compile::PodStatus::* member) const {
+    return static_cast<std::uint64_t>(std::ranges::count_if(pods_, [member](const auto& pod) { return pod.*member; }));
+  }
+
+  std::vector<std::string> reasons() {
+    std::vector<std::string> out = problems_;
+    if (!tick_problem_.empty()) out.push_back(tick_problem_);
+    if (marker_.node) out.push_back("detached from the node since " + marker_.since + ": run `underpassctl attach`");
+    for (const auto& row : capabilities_)
+      if (row.result == "tcp") out.push_back("capability " + row.name + ": " + row.reason);
+    for (const auto& diagnostic : store_.snapshot()->diagnostics) out.push_back(diagnostic_name(diagnostic));
+    return out;
+  }
+
+  admin::Answer status() {
+    admin::StatusInfo info{.node = options_.node_name, .version = UNDERPASS_VERSION, .reasons = reasons()};
+    info.state = stale_since_            ? admin::StatusInfo::State::kStale
+                 : !info.reasons.empty() ? admin::StatusInfo::State::kDegraded
+                                         : admin::StatusInfo::State::kReady;
+    info.stale_since = stale_since_;
+    info.metrics_listen = metrics_ ? metrics_->local().to_string() : "";
+    info.ready_listen = ready_ ? ready_->local().to_string() : "";
+    info.capabilities = capabilities_;
+    info.pods_enrolled = count(&compile::PodStatus::enrolled);
+    info.pods_refused = count(&compile::PodStatus::refused);
+    info.detached = marker_;
+    info.memory_used = dataplane_ ? dataplane_->maps().used_of_pool(0) : 0;
+    info.memory_limit = options_.node_budget;
+    return admin::status_view(info);
+  }
+
+  admin::Answer check() { return admin::capabilities_view(capabilities_); }
+
+  admin::Answer pods() { return admin::pods_view(pods_); }
+
+  admin::Answer connections() {
+    const auto connections = dataplane_ ? dataplane_->connections() : std::vector<dataplane::Connection>{};
+    return admin::connections_view(connections, admin::PodIndex(pods_), admin::ClockOffset::now());
+  }
+
+  std::optional<std::string> not_ready() {
+    if (marker_.node) return "detached";
+    if (!dataplane_) return "the BPF programs are not attached";
+    return std::nullopt;
+  }
+
+  std::vector<prometheus::MetricFamily> collect() {
+    MetricsInput input{.memory_limit = options_.node_budget,
+                       .pods_enrolled = count(&compile::PodStatus::enrolled),
+                       .pods_refused = count(&compile::PodStatus::refused)};
+    if (stale_since_)
+      input.stale_seconds = std::chrono::duration<double>(std::chrono::system_clock::now() - *stale_since_).count();
+    if (dataplane_) {
+      input.stats = dataplane_->maps().stats();
+      input.fill = dataplane_->maps().fill();
+      input.memory_used = dataplane_->maps().used_of_pool(0);
+    }
+    return collect_metrics(input);
+  }
+
+  // --- detach and attach --------------------------------------------------------------------------------------------
+
+  admin::Answer save(admin::DetachedMarker marker) {
+    if (marker.is_empty())
+      marker.since.clear();
+    else if (marker.since.empty())
+      marker.since = admin::to_rfc3339(std::chrono::system_clock::now());
+    if (auto done = admin::save_detached_marker(options_.state_dir, marker); !done)
+      return admin::refuse(admin::ErrorCode::kFailed, done.error().message);
+    marker_ = std::move(marker);
+    return json::object{};
+  }
+
+  void detach(const json::object& request, admin::Reply reply) {
+    const auto scope = admin::decode_scope(request);
+    if (!scope) return reply(std::unexpected(scope.error()));
+    if (detaching_.joinable())
+      return reply(admin::refuse(admin::ErrorCode::kFailed, "a detach of this node is under way already"));
+    auto marker = marker_;
+    if (scope->ns) {
+      if (!store_.snapshot()->namespaces.contains(*scope->ns) &&
+          std::ranges::none_of(pods_, [&](const auto& pod) { return pod.id.ns == *scope->ns; }))
+        return reply(admin::refuse(admin::ErrorCode::kNotFound, "Namespace " + *scope->ns + ": not found"));
+      marker.namespaces.insert(*scope->ns);
+    } else {
+      marker.node = true;
+    }
+    if (auto saved = save(std::move(marker)); !saved) return reply(std::move(saved));
+    spdlog::info("detach scope={}", scope->ns ? "namespace " + *scope->ns : "node");
+    if (scope->ns) {
+      recompile();
+      return reply(admin::detach_view({}));
+    }
+    // Our descriptors would keep the programs alive; what is pinned is all the detach needs.
+    dataplane_.reset();
+    problems_.clear();
+    tick_problem_.clear();
+    recompile();
+    detaching_ = std::thread([self = weak_from_this(), &io = io_, pins = pin_dir(), timeout = scope->timeout,
+                              reply = std::move(reply)]() mutable {
+      auto result = dataplane::detach_node(pins, timeout,
+                                           [](std::string_view progress) { spdlog::info("detaching {}", progress); });
+      boost::asio::post(io, [self, result = std::move(result), reply = std::move(reply)] {
+        if (const auto alive = self.lock()) alive->detaching_.join();
+        if (!result) return reply(admin::refuse(admin::ErrorCode::kFailed, result.error().message));
+        spdlog::info("detached pins={} cut={}", result->removed.size(), result->cut.size());
+        reply(admin::detach_view(*result));
+      });
+    });
+  }
+
+  void attach(const json::object& request, admin::Reply reply) {
+    const auto scope = admin::decode_scope(request);
+    if (!scope) return reply(std::unexpected(scope.error()));
+    if (detaching_.joinable())
+      return reply(admin::refuse(admin::ErrorCode::kFailed, "a detach of this node is under way"));
+    auto marker = marker_;
+    if (scope->ns)
+      marker.namespaces.erase(*scope->ns);
+    else
+      marker.node = false;
+    if (!scope->ns && !dataplane_) {
+      if (auto done = open_dataplane(); !done)
+        return reply(admin::refuse(admin::ErrorCode::kFailed, done.error().message));
+    }
+    if (auto saved = save(std::move(marker)); !saved) return reply(std::move(saved));
+    spdlog::info("attach scope={}", scope->ns ? "namespace " + *scope->ns : "node");
+    recompile();
+    reply(json::object{});
+  }
+
+  boost::asio::io_context& io_;
+  AgentOptions options_;
+  std::vector<dataplane::Capability> capabilities_;
+  admin::DetachedMarker marker_;
+  NetnsCookie host_netns_ = 0;
+
+  state::Store store_;
+  std::vector<model::Diagnostic> logged_;
+  std::optional<admin::WallTime> stale_since_;
+  dataplane::NetnsFactCache netns_;
+  compile::NetnsFacts facts_;
+  compile::NamespaceIds ids_;
+  std::vector<compile::PodStatus> pods_;
+
+  std::unique_ptr<dataplane::Dataplane> dataplane_;  // null while detached
+  std::vector<std::string> problems_;                // rows that did not fit
+  std::string tick_problem_;
+  std::thread detaching_;
+
+  std::unique_ptr<k8s::DirSource> source_;
+  std::unique_ptr<admin::Server> admin_;
+  std::unique_ptr<admin::HttpServer> metrics_;
+  std::unique_ptr<admin::HttpServer> ready_;
+  boost::asio::steady_timer timer_;
+};
+
+Agent::Agent(std::shared_ptr<Impl> impl) : impl_(std::move(impl)) {}
+
+Agent::~Agent() { impl_->stop(); }
+
+Result<std::unique_ptr<Agent>> Agent::start(boost::asio::io_context& io, AgentOptions options) {
+  auto impl = std::make_shared<Impl>(io, std::move(options));
+  if (auto done = impl->start(); !done) return std::unexpected(done.error());
+  return std::unique_ptr<Agent>(new Agent(std::move(impl)));
+}
+
+}  // namespace underpass

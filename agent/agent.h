@@ -1,0 +1,47 @@
+// SPDX-License-Identifier: Apache-2.0
+// The agent as a whole: it listens to a source, compiles what that says, keeps the kernel's tables equal to it, and
+// answers operators. Everything runs on one io_context; only a detach, which waits for readers, has a thread of its
+// own.
+#pragma once
+
+#include <cstdint>
+#include <memory>
+#include <string>
+
+#include "underpass/result.h"
+
+namespace boost::asio {
+class io_context;
+}
+
+namespace underpass {
+
+// Flags of underpassd.
+struct AgentOptions {
+  std::string source_dir;  // PATH of --source dir:PATH
+  std::string node_name;
+  std::string cgroup_root;  // empty: the first cgroup2 mount
+  std::string bpffs = "/sys/fs/bpf";
+  std::string run_dir = "/run/underpass";
+  std::string state_dir = "/var/lib/underpass";
+  std::string metrics = "0.0.0.0:15020";
+  std::string ready = "0.0.0.0:15021";
+  std::uint64_t node_budget = 0;  // bytes; 0: the default of this machine
+};
+
+class Agent {
+ public:
+  // Everything that can fail at start fails here, and nothing new is left behind then.
+  static Result<std::unique_ptr<Agent>> start(boost::asio::io_context& io, AgentOptions options);
+  // Stops answering; what is pinned stays and works on.
+  ~Agent();
+  Agent(const Agent&) = delete;
+  Agent& operator=(const Agent&) = delete;
+
+ private:
+  class Impl;
+  explicit Agent(std::shared_ptr<Impl> impl);
+  std::shared_ptr<Impl> impl_;
+};
+
+}  // namespace underpass

@@ -1,0 +1,106 @@
+// SPDX-License-Identifier: Apache-2.0
+// underpassd: flags, logging, signals; everything else is agent.h.
+#include <spdlog/sinks/stdout_sinks.h>
+#include <spdlog/spdlog.h>
+#include <unistd.h>
+
+#include <CLI/CLI.hpp>
+#include <array>
+#include <boost/asio/io_context.hpp>
+#include <boost/asio/signal_set.hpp>
+
+#include "agent/agent.h"
+
+namespace {
+
+constexpr int kStartFailure = 1;
+constexpr int kUsage = 2;
+constexpr std::string_view kDir = "dir:";
+
+std::string host_name() {
+  std::array<char, 256> name{};
+  return ::gethostname(name.data(), name.size() - 1) == 0 ? name.data() : "localhost";
+}
+
+void describe(CLI::App& app, underpass::AgentOptions& options, std::string& source, std::string& log_level) {
+  app.description(
+      "underpassd - the agent of the Underpass service mesh, one per node.\n\n"
+      "It loads BPF programs that decide every connection of the enrolled pods at connect() and move the payload of\n"
+      "same-node connections socket to socket. What it loads is pinned and goes on working when the agent stops;\n"
+      "`underpassctl detach` takes it away.");
+  app.set_version_flag("--version", std::string("underpassd ") + UNDERPASS_VERSION);
+  app.add_option("--source", source,
+                 "Where the Kubernetes objects come from: dir:PATH reads and watches the *.yaml files of a folder.")
+      ->required()
+      ->check(
+          [](const std::string& text) -> std::string {
+            return text.starts_with(kDir) && text != kDir ? "" : text + ": must be dir:PATH";
+          },
+          "", "source");
+  app.add_option("--node-name", options.node_name, "Which pods are local: those with this spec.nodeName.")
+      ->capture_default_str();
+  app.add_option("--cgroup-root", options.cgroup_root,
+                 "Attach here; only sockets made below it are seen. Default: the cgroup2 mount found in /proc/mounts.");
+  app.add_option("--bpffs", options.bpffs, "A bpffs, or a folder of one; the pins go into its subfolder underpass/.")
+      ->capture_default_str();
+  app.add_option("--run-dir", options.run_dir, "For the admin socket.")->capture_default_str();
+  app.add_option("--state-dir", options.state_dir, "For what must outlive a reboot.")->capture_default_str();
+  app.add_option("--metrics", options.metrics, "HOST:PORT for Prometheus, path /metrics; port 0: any.")
+      ->capture_default_str();
+  app.add_option("--ready", options.ready, "HOST:PORT for readiness, path /healthz/ready; port 0: any.")
+      ->capture_default_str();
+  app.add_option("--node-budget", options.node_budget,
+                 "Bytes that the queues of all short-circuited connections may hold; one pod may have a quarter. "
+                 "Default: the smaller of a quarter of the kernel's low mark for TCP memory and 1/64 of RAM.")
+      ->check(
+          [](const std::string& text) -> std::string {
+            const bool is_number = !text.empty() && text.find_first_not_of("0123456789") == std::string::npos;
+            return is_number && text.find_first_not_of('0') != std::string::npos ? ""
+                                                                                 : "must be a number of bytes above 0";
+          },
+          "", "bytes");
+  app.add_option("--log-level", log_level, "error, warn, info or debug.")
+      ->capture_default_str()
+      ->check(CLI::IsMember({"error", "warn", "info", "debug"}));
+  app.footer(
+      "Exit codes: 0 stopped by a signal, 1 could not start, 2 usage.\n"
+      "Several agents can share a machine if each has its own --node-name, --cgroup-root, --bpffs subfolder, "
+      "--run-dir\n"
+      "and --state-dir.\n"
+      "See also: underpassctl --help.");
+}
+
+}  // namespace
+
+int main(int argc, char** argv) {
+  underpass::AgentOptions options;
+  options.node_name = host_name();
+  std::string source, log_level = "info";
+  CLI::App app;
+  describe(app, options, source, log_level);
+  try {
+    app.parse(argc, argv);
+  } catch (const CLI::ParseError& error) {
+    return app.exit(error) == 0 ? 0 : kUsage;
+  }
+  options.source_dir = source.substr(kDir.size());
+  spdlog::set_default_logger(spdlog::stderr_logger_mt("underpassd"));
+  spdlog::set_pattern("%Y-%m-%dT%H:%M:%S.%e%z %l %v");
+  spdlog::set_level(spdlog::level::from_str(log_level));
+
+  boost::asio::io_context io(1);
+  boost::asio::signal_set signals(io, SIGTERM, SIGINT);
+  auto agent = underpass::Agent::start(io, std::move(options));
+  if (!agent) {
+    spdlog::error("start-failed {}", agent.error().message);
+    return kStartFailure;
+  }
+  signals.async_wait([&](const boost::system::error_code& error, int signal) {
+    if (error) return;
+    spdlog::info("stopping signal={} note=\"the pinned programs go on working\"", signal);
+    agent->reset();
+    io.stop();
+  });
+  io.run();
+  return 0;
+}

@@ -1,0 +1,26 @@
+// SPDX-License-Identifier: Apache-2.0
+// The agent's own metrics, as families for the exposition library. Names: README, "Metrics".
+#pragma once
+
+#include <prometheus/metric_family.h>
+
+#include <cstdint>
+#include <vector>
+
+#include "agent/dataplane/maps.h"
+
+namespace underpass {
+
+struct MetricsInput {
+  up_stats stats{};
+  std::vector<dataplane::Maps::Fill> fill;
+  std::uint64_t memory_used = 0;   // bytes
+  std::uint64_t memory_limit = 0;  // bytes
+  std::uint64_t pods_enrolled = 0;
+  std::uint64_t pods_refused = 0;
+  double stale_seconds = 0;
+};
+
+std::vector<prometheus::MetricFamily> collect_metrics(const MetricsInput& input);
+
+}  // namespace underpass

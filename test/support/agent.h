@@ -1,0 +1,58 @@
+// SPDX-License-Identifier: Apache-2.0
+// The real underpassd on a sandbox's ground.
+#pragma once
+
+#include <optional>
+#include <string>
+#include <vector>
+
+#include "test/support/process.h"
+#include "test/support/sandbox.h"
+
+namespace underpass::test {
+
+inline constexpr const char* kNode = "node-a";  // --node-name, unless a test says otherwise
+
+class Agent {
+ public:
+  struct Options {
+    std::string node = kNode;
+    std::string source{};  // empty: dir:<objects of the sandbox>; and so for the folders below
+    std::string cgroup_root{};
+    std::string bpffs{};
+    std::string run_dir{};
+    std::string state_dir{};
+    std::string metrics = "127.0.0.1:0";
+    std::string ready = "127.0.0.1:0";
+    std::vector<std::string> more{};  // further arguments
+    std::vector<int> drop_capabilities{};
+  };
+
+  explicit Agent(const Sandbox& sandbox) : Agent(sandbox, Options{}) {}
+  Agent(const Sandbox& sandbox, Options options);
+
+  // Starts it and does not wait: for agents that are to refuse.
+  void launch();
+  // Starts it and waits until `status` says so; throws with its log if that does not come.
+  void start(const std::string& state = "ready", milliseconds deadline = seconds(30));
+  void kill9();
+  // SIGTERM; throws when it does not end with 0.
+  void stop(milliseconds deadline = seconds(15));
+  // Starts an agent that is to refuse: its end, empty if it keeps running for `deadline`.
+  std::optional<Exit> refusal(milliseconds deadline = seconds(15));
+
+  [[nodiscard]] bool running() { return process_ && process_->running(); }
+  [[nodiscard]] pid_t pid() const { return process_->pid(); }
+  // Everything the agent (and those before it) wrote.
+  [[nodiscard]] std::string log() const;
+
+ private:
+  void end();
+
+  const Sandbox& sandbox_;
+  Options options_;
+  std::optional<Process> process_;
+  std::string log_before_;
+};
+
+}  // namespace underpass::test

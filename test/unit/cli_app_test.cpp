@@ -1,0 +1,263 @@
+// SPDX-License-Identifier: Apache-2.0
+// underpassctl as a whole, against a real admin server that answers as the agent would.
+#include "agent/cli/app.h"
+
+#include <doctest/doctest.h>
+
+#include <boost/json/parse.hpp>
+#include <sstream>
+
+#include "agent/admin/detached_marker.h"
+#include "test/unit/admin_server_fixture.h"
+#include "underpass/abi_names.h"
+
+using namespace underpass;
+namespace json = boost::json;
+
+namespace {
+
+struct Outcome {
+  int code;
+  std::string out;
+  std::string err;
+};
+
+Outcome run(std::vector<std::string> arguments) {
+  std::ostringstream out;
+  std::ostringstream err;
+  const int code = cli::run(std::move(arguments), out, err);
+  return {code, out.str(), err.str()};
+}
+
+admin::Answer result(std::string_view text) { return json::parse(text); }
+
+// What the agent was asked last, and what it is to answer.
+class FakeAgent {
+ public:
+  explicit FakeAgent(admin::Answer answer)
+      : answer_(std::move(answer)), server_([this](const json::object& request, const admin::Reply& reply) {
+          asked_ = request;
+          reply(answer_);
+        }) {}
+
+  Outcome run(std::vector<std::string> arguments) {
+    arguments.insert(arguments.begin(), {"--run-dir", server_.run_dir(), "--state-dir", server_.run_dir()});
+    return ::run(std::move(arguments));
+  }
+  [[nodiscard]] json::object asked() {
+    return server_.thread.run([this] { return asked_; });
+  }
+
+ private:
+  admin::Answer answer_;
+  json::object asked_;
+  test::AdminServer server_;
+};
+
+}  // namespace
+
+TEST_CASE("underpassctl: usage") {
+  CHECK(run({}).code == 2);
+  CHECK(run({}).err == "A subcommand is required\nRun with --help for more information.\n");
+  for (const std::vector<std::string>& wrong : std::vector<std::vector<std::string>>{
+           {"nonsense"},
+           {"pods", "status"},
+           {"pods", "extra"},
+           {"--nonsense", "pods"},
+           {"pods", "-o", "xml"},
+           {"pods", "-o"},
+           {"map"},
+           {"map", "dump"},
+           {"map", "dump", "a", "b"},
+           {"map", "list", "all"},
+           {"detach", "--node", "--namespace", "a"},
+           {"detach", "--namespace", ""},
+           {"detach", "--timeout", "soon"},
+           {"attach", "--timeout", "1s"},
+       }) {
+    CAPTURE(wrong.size() > 0 ? wrong.back() : "");
+    const Outcome outcome = run(wrong);
+    CHECK(outcome.code == 2);
+    CHECK(outcome.out.empty());
+    CHECK(!outcome.err.empty());
+  }
+}
+
+TEST_CASE("underpassctl: help and version") {
+  const Outcome help = run({"--help"});
+  CHECK(help.code == 0);
+  for (const char* part : {"Usage: underpassctl [OPTIONS] SUBCOMMAND", "--run-dir DIR (/run/underpass)",
+                           "Exit status:", "Examples:", "connections", "detach"}) {
+    CHECK(help.out.contains(part));
+  }
+  for (const std::vector<std::string>& command : std::vector<std::vector<std::string>>{{"status"},
+                                                                                       {"check"},
+                                                                                       {"pods"},
+                                                                                       {"connections"},
+                                                                                       {"map", "list"},
+                                                                                       {"map", "dump"},
+                                                                                       {"detach"},
+                                                                                       {"attach"}}) {
+    std::vector<std::string> arguments = command;
+    arguments.emplace_back("--help");
+    const Outcome outcome = run(arguments);
+    CAPTURE(outcome.out);
+    CHECK(outcome.code == 0);
+    CHECK(outcome.err.empty());
+    CHECK(outcome.out.contains("Examples:"));
+    CHECK(outcome.out.contains("Exit status:"));
+    CHECK(outcome.out.contains("see `underpassctl --help`"));
+  }
+  CHECK(run({"--version"}).out == "underpassctl " UNDERPASS_VERSION "\n");
+  CHECK(run({"version"}).out == "underpassctl " UNDERPASS_VERSION "\n");
+  CHECK(run({"version", "-o", "json"}).out == "{\"version\":\"" UNDERPASS_VERSION "\"}\n");
+}
+
+TEST_CASE("underpassctl: help explains every reason that can be shown") {
+  const std::string help = run({"connections", "--help"}).out;
+  for (int why = UP_WHY_NONE + 1; why < UP_WHY_COUNT; ++why) {
+    const auto name = std::string(name_of(static_cast<up_why>(why)));
+    CAPTURE(name);
+    CHECK((help.contains("  " + name + " ") || help.contains(" " + name + ",") || help.contains("  " + name + ",") ||
+           help.contains(", " + name + "\n") || help.contains(", " + name + " ")));
+  }
+}
+
+TEST_CASE("underpassctl: without an agent") {
+  test::TempFolder folder;
+  for (const char* command : {"status", "pods", "connections"}) {
+    const Outcome outcome = run({command, "--run-dir", folder.path()});
+    CHECK(outcome.code == 3);
+    CHECK(outcome.out.empty());
+    CHECK(outcome.err ==
+          "underpassctl: no agent answers: connect to " + (folder / "admin.sock").string() +
+              ": No such file or directory\n"
+              "Is underpassd running on this node? If it has another --run-dir, give the same one here.\n"
+              "Without an agent these still work: check, map list, map dump, detach --node, attach.\n");
+  }
+  const Outcome outcome =
+      run({"detach", "--namespace", "shop", "--run-dir", folder.path(), "--state-dir", folder.path()});
+  CHECK(outcome.code == 3);
+  CHECK(outcome.err.ends_with("underpassctl: only --node can be detached without an agent\n"));
+  CHECK(admin::load_detached_marker(folder.path()).value().is_empty());
+}
+
+TEST_CASE("underpassctl: what the agent refuses") {
+  using admin::ErrorCode;
+  const auto code_of = [](ErrorCode code) {
+    const Outcome outcome = FakeAgent(admin::Answer(admin::refuse(code, "Namespace \x1b[2Jx: not found")))
+                                .run({"detach", "--namespace", "x"});
+    CHECK(outcome.err == "underpassctl: Namespace ?[2Jx: not found\n");
+    CHECK(outcome.out.empty());
+    return outcome.code;
+  };
+  CHECK(code_of(ErrorCode::kFailed) == 1);
+  CHECK(code_of(ErrorCode::kUsage) == 2);
+  CHECK(code_of(ErrorCode::kNotFound) == 4);
+}
+
+TEST_CASE("underpassctl: json is the agent's own") {
+  const std::string rows = R"([{"id":"1","x":null}])";
+  for (const char* command : {"pods", "connections", "check"}) {
+    FakeAgent agent(result(rows));
+    CHECK(agent.run({"-o", "json", command}).out == rows + "\n");
+    CHECK(agent.run({command, "-o", "json"}).out == rows + "\n");
+    CHECK(agent.run({command, "--output=json"}).out == rows + "\n");
+    CHECK(agent.asked() == json::object{{"command", command}});
+  }
+  CHECK(FakeAgent(result(R"({"state":"stale"})")).run({"status", "-o", "json"}).out == "{\"state\":\"stale\"}\n");
+}
+
+TEST_CASE("underpassctl: empty tables have a header, and a word on standard error") {
+  FakeAgent agent(result("[]"));
+  const Outcome connections = agent.run({"connections"});
+  CHECK(connections.code == 0);
+  CHECK(connections.out.starts_with("ID  FROM  SOURCE  TO  DESTINATION  WAY"));
+  CHECK(connections.err == "no connections\n");
+  CHECK(agent.run({"pods"}).err == "no pods on this node\n");
+  CHECK(agent.run({"pods", "-o", "json"}).err.empty());
+  CHECK(agent.run({"pods", "-o", "json"}).out == "[]\n");
+}
+
+TEST_CASE("underpassctl: an answer that is no list is an error") {
+  const Outcome outcome = FakeAgent(result("{}")).run({"pods"});
+  CHECK(outcome.code == 1);
+  CHECK(outcome.err == "underpassctl: the agent's answer to pods is not a list: is it of another version?\n");
+}
+
+TEST_CASE("underpassctl check: the exit code is the verdict") {
+  const auto code_of = [](std::string_view rows) { return FakeAgent(result(rows)).run({"check"}).code; };
+  CHECK(code_of(R"([{"name":"a","result":"exact"},{"name":"b","result":"guarded"}])") == 0);
+  CHECK(code_of(R"([{"name":"a","result":"exact"},{"name":"b","result":"tcp"}])") == 1);
+  CHECK(code_of(R"([{"name":"a","result":null}])") == 1);
+  CHECK(code_of(R"([{"name":"a"}])") == 1);
+}
+
+TEST_CASE("underpassctl detach: through the agent") {
+  FakeAgent agent(result(R"({"cut":[],"removed":["up_pods","link_sockops"]})"));
+  SUBCASE("the node, said or not") {
+    for (const std::vector<std::string>& arguments : {std::vector<std::string>{"detach"}, {"detach", "--node"}}) {
+      const Outcome outcome = agent.run(arguments);
+      CHECK(outcome.code == 0);
+      CHECK(outcome.out == "node detached, 2 pins removed; it stays so until `underpassctl attach`\n");
+      CHECK(outcome.err.empty());
+      CHECK(agent.asked() == json::object{{"command", "detach"}, {"timeout", 30000}, {"node", true}});
+    }
+  }
+  SUBCASE("a namespace") {
+    const Outcome outcome = agent.run({"detach", "--namespace", "shop", "--timeout", "500ms"});
+    CHECK(outcome.out.starts_with("namespace shop detached"));
+    CHECK(outcome.out.ends_with("until `underpassctl attach --namespace shop`\n"));
+    CHECK(agent.asked() == json::object{{"command", "detach"}, {"timeout", 500}, {"namespace", "shop"}});
+  }
+  SUBCASE("json") {
+    CHECK(agent.run({"detach", "-o", "json"}).out == "{\"cut\":[],\"removed\":[\"up_pods\",\"link_sockops\"]}\n");
+  }
+}
+
+TEST_CASE("underpassctl detach: what was cut is listed, and the answer negative") {
+  FakeAgent agent(result(R"({"cut":[{"id":"7","description":"10.0.0.1:4711 -> 10.0.0.2:80"}],"removed":[]})"));
+  const Outcome outcome = agent.run({"detach"});
+  CHECK(outcome.code == 1);
+  CHECK(outcome.out ==
+        "node detached; it stays so until `underpassctl attach`\n"
+        "\n"
+        "ID  CONNECTION\n"
+        "7   10.0.0.1:4711 -> 10.0.0.2:80\n");
+  CHECK(outcome.err ==
+        "underpassctl: 1 connection had to be cut: the receiver did not read what was queued for it in time\n");
+  CHECK(agent.run({"detach", "-o", "json"}).code == 1);
+}
+
+TEST_CASE("underpassctl attach: through the agent") {
+  FakeAgent agent(result("{}"));
+  const Outcome outcome = agent.run({"attach", "--namespace", "shop"});
+  CHECK(outcome.code == 0);
+  CHECK(outcome.out == "namespace shop attached\n");
+  CHECK(agent.asked().at("namespace") == "shop");
+  CHECK(agent.run({"attach"}).out == "node attached\n");
+}
+
+TEST_CASE("underpassctl attach: without an agent the marker goes") {
+  test::TempFolder folder;
+  const auto attach = [&](std::vector<std::string> more) {
+    more.insert(more.begin(), {"attach", "--run-dir", folder.path(), "--state-dir", folder.path()});
+    return run(std::move(more));
+  };
+  REQUIRE(admin::save_detached_marker(folder.path(), {.node = true, .namespaces = {"a", "b"}, .since = "then"}));
+
+  CHECK(attach({"--namespace", "a"}).out ==
+        "namespace a no longer detached; no agent is running: it attaches when it starts\n");
+  CHECK(admin::load_detached_marker(folder.path()).value() ==
+        admin::DetachedMarker{.node = true, .namespaces = {"b"}, .since = "then"});
+  CHECK(attach({}).out == "node no longer detached; no agent is running: it attaches when it starts\n");
+  CHECK(attach({}).out == "node was not detached; no agent is running: it attaches when it starts\n");
+  CHECK(attach({"--namespace", "b", "-o", "json"}).out ==
+        "{\"attached\":false,\"reason\":\"no agent is running: it attaches when it starts\"}\n");
+  CHECK(!std::filesystem::exists(admin::detached_marker_path(folder.path())));
+
+  folder.write("detached", "nonsense");
+  CHECK(attach({"--namespace", "a"}).code == 1);
+  CHECK(attach({}).code == 0);
+  CHECK(!std::filesystem::exists(admin::detached_marker_path(folder.path())));
+}

@@ -1,0 +1,173 @@
+// SPDX-License-Identifier: Apache-2.0
+// The tables of underpassctl, as golden texts.
+#include "agent/cli/tables.h"
+
+#include <doctest/doctest.h>
+
+#include <boost/json/parse.hpp>
+#include <sstream>
+
+using namespace underpass;
+using namespace underpass::cli;
+using namespace std::chrono;
+namespace json = boost::json;
+
+namespace {
+
+std::string dump_text(std::string_view entries,
+                      MapSummary map = {.name = "m", .type = "hash", .entries = {}, .capacity = 8},
+                      const std::string& note = "") {
+  const json::array rows = json::parse(entries).as_array();
+  if (map.capacity != 0) map.entries = rows.size();
+  std::ostringstream out;
+  print_map_dump(out, map, note, [&](const TakeEntry& take) {
+    for (const json::value& row : rows) CHECK(take(row.as_object()));
+  });
+  return out.str();
+}
+
+}  // namespace
+
+TEST_CASE("cli tables: status") {
+  CHECK(status_text(json::parse(R"({
+    "node": "node-a", "version": "0.1.0", "state": "degraded", "reasons": ["capability x: missing", "Pod a/b: refused"],
+    "staleSince": null, "detached": {"node": false, "namespaces": ["a", "b"], "since": "2026-03-01T08:00:00.000Z"},
+    "denyErrno": null, "listen": {"metrics": "0.0.0.0:15020", "ready": "[::]:15021"},
+    "capabilities": [{"name": "btf", "result": "exact", "reason": null}, {"name": "y", "result": "exact"},
+                     {"name": "x", "result": "tcp", "reason": null}],
+    "pods": {"enrolled": 2, "refused": 1}, "memory": {"used": 16384, "limit": 67108864}})")) ==
+        "NODE          node-a\n"
+        "VERSION       0.1.0\n"
+        "STATE         degraded\n"
+        "REASON        capability x: missing\n"
+        "REASON        Pod a/b: refused\n"
+        "STALE SINCE   -\n"
+        "DETACHED      namespaces a,b, since 2026-03-01T08:00:00.000Z\n"
+        "PODS          2 enrolled, 1 refused\n"
+        "MEMORY        16.0 KiB of 64.0 MiB\n"
+        "DENY ERRNO    -\n"
+        "METRICS       0.0.0.0:15020\n"
+        "READY         [::]:15021\n"
+        "CAPABILITIES  2 exact, 1 tcp\n");
+  CHECK(status_text(json::parse(R"({"detached": {"node": true, "namespaces": []}})")).contains("DETACHED      node\n"));
+}
+
+TEST_CASE("cli tables: capabilities") {
+  CHECK(capabilities_table(json::parse(R"([{"name": "btf", "result": "exact", "reason": "kernel 6.1"},
+                                           {"name": "recv-tracepoint", "result": "tcp", "reason": null}])"))
+            .to_text() ==
+        "NAME             RESULT  REASON\n"
+        "btf              exact   kernel 6.1\n"
+        "recv-tracepoint  tcp     -\n");
+}
+
+TEST_CASE("cli tables: pods") {
+  CHECK(pods_table(json::parse(R"([
+    {"namespace": "shop", "name": "web", "ip": "10.0.0.7", "ips": ["10.0.0.7", "fd00::7"],
+     "identity": "spiffe://cluster.local/ns/shop/sa/web", "netnsCookie": "4027", "enrolled": true, "reason": null,
+     "shortCircuit": "on", "shortCircuitReason": "annotation on Namespace"},
+    {"namespace": "shop", "name": "old", "ip": null, "ips": [], "identity": null, "netnsCookie": null,
+     "enrolled": false, "reason": "netns /var/run/netns/old: not found", "shortCircuit": "off",
+     "shortCircuitReason": "not enrolled"}])"))
+            .to_text() ==
+        "NAMESPACE  NAME  IPS               ENROLLED  SHORT-CIRCUIT  WHY                                  IDENTITY     "
+        "                          NETNS\n"
+        "shop       web   10.0.0.7,fd00::7  yes       on             annotation on Namespace              "
+        "spiffe://cluster.local/ns/shop/sa/web  4027\n"
+        "shop       old   -                 no        off            netns /var/run/netns/old: not found  -            "
+        "                          -\n");
+}
+
+TEST_CASE("cli tables: connections") {
+  const auto now = sys_days(2026y / March / 1) + 9h + 3min + 12s;
+  CHECK(
+      connections_table(json::parse(R"([
+    {"id": "4711", "source": {"ip": "10.0.0.7", "port": 40000, "namespace": "shop", "pod": "web"},
+     "destination": {"ip": "fd00::9", "port": 80, "namespace": null, "pod": null}, "way": "short-circuit",
+     "state": "established", "bytesSent": 1258291, "bytesReceived": 12, "bytesShortCircuited": 1258303,
+     "fallbackReason": "first-message", "startedAt": "2026-03-01T09:00:00.000Z"},
+    {"id": "5", "way": "direct", "state": null, "source": null, "bytesSent": -1, "startedAt": "nonsense"}])"),
+                        now)
+          .to_text() ==
+      "ID    FROM      SOURCE          TO  DESTINATION   WAY            STATE           SENT  RECEIVED  "
+      "SHORT-CIRCUITED  FALLBACK         AGE\n"
+      "4711  shop/web  10.0.0.7:40000  -   [fd00::9]:80  short-circuit  established  1.2 MiB      12 B          "
+      "1.2 MiB  first-message  3m12s\n"
+      "5     -         -               -   -             direct         -                  -         -                "
+      "-  -                  -\n");
+}
+
+TEST_CASE("cli tables: what an agent of another version sends is shown as far as it goes") {
+  for (const char* odd : {"null", "7", "[]", "{}", R"("text")", "[1, null, [], {}]"}) {
+    CAPTURE(odd);
+    const json::value value = json::parse(odd);
+    CHECK(!status_text(value).empty());
+    CHECK(!pods_table(value).to_text().empty());
+    CHECK(!connections_table(value, {}).to_text().empty());
+    CHECK(!capabilities_table(value).to_text().empty());
+    CHECK(!cut_table(value).to_text().empty());
+  }
+}
+
+TEST_CASE("cli tables: maps") {
+  const std::vector<MapSummary> maps{
+      {.name = "up_pods", .type = "hash", .entries = 2, .capacity = 4096, .key_size = 8, .value_size = 336},
+      {.name = "up_sk", .type = "sk_storage", .entries = {}, .capacity = 0, .key_size = 4, .value_size = 16}};
+  CHECK(maps_table(maps).to_text() ==
+        "NAME     TYPE        ENTRIES  CAPACITY  KEY  VALUE\n"
+        "up_pods  hash              2      4096  8 B  336 B\n"
+        "up_sk    sk_storage        -         -  4 B   16 B\n");
+}
+
+TEST_CASE("cli tables: a dump with short rows is a table") {
+  CHECK(dump_text(R"([{"key": {"addr": "10.0.0.7"}, "value": {"netns_cookie": "12"}},
+                      {"key": {"addr": "fd00::7"}, "value": {"netns_cookie": "345"}}])") ==
+        "m: hash, 2 entries of 8\n"
+        "\n"
+        "ADDR      NETNS_COOKIE\n"
+        "10.0.0.7  12\n"
+        "fd00::7   345\n");
+  CHECK(dump_text(R"([{"key": 0, "value": [1, 2]}])") == "m: hash, 1 entry of 8\n\nKEY  VALUE\n0    1,2\n");
+}
+
+TEST_CASE("cli tables: a dump with unequal rows is a block for each") {
+  CHECK(dump_text(R"([{"key": "1", "value": {"a": 1, "end": {"client": {"port": 80}}, "none": {}}},
+                      {"key": "2", "value": {"a": 2, "list": [{"x": 1}, {"x": 2}]}},
+                      {"key": "3", "value": null}])") ==
+        "m: hash, 3 entries of 8\n"
+        "\n"
+        "KEY  1\n"
+        "  a                1\n"
+        "  end.client.port  80\n"
+        "  none             -\n"
+        "\n"
+        "KEY  2\n"
+        "  a          2\n"
+        "  list[0].x  1\n"
+        "  list[1].x  2\n"
+        "\n"
+        "KEY  3\n"
+        "  value  -\n");
+}
+
+TEST_CASE("cli tables: a dump with long rows is a block for each") {
+  const std::string wide(150, 'x');
+  CHECK(dump_text(R"([{"key": "1", "value": {"text": ")" + wide + R"(", "number": 1}}])") ==
+        "m: hash, 1 entry of 8\n\nKEY  1\n  text    " + wide + "\n  number  1\n");
+}
+
+TEST_CASE("cli tables: a dump without entries says why") {
+  CHECK(dump_text("[]", {.name = "up_sk", .type = "sk_storage", .entries = {}}, "cannot be listed") ==
+        "up_sk: sk_storage\nnote: cannot be listed\n");
+  CHECK(dump_text("[]") == "m: hash, 0 entries of 8\n");
+}
+
+TEST_CASE("cli tables: a dump to nobody ends early") {
+  std::ostringstream out;
+  out.setstate(std::ios::badbit);
+  int taken = 0;
+  print_map_dump(out, {.name = "m", .type = "hash", .entries = 2, .capacity = 8}, "", [&](const TakeEntry& take) {
+    while (taken < 10 && take(json::object{{"key", std::string(200, 'x')}, {"value", 1}})) ++taken;
+  });
+  CHECK(taken == 0);
+}

@@ -1,0 +1,192 @@
+// SPDX-License-Identifier: Apache-2.0
+// Every field of a Pod that Underpass reads, and every way in which one can be wrong.
+#include <doctest/doctest.h>
+
+#include <boost/json/parse.hpp>
+#include <boost/json/value.hpp>
+#include <string>
+
+#include "agent/k8s/decode.h"
+#include "agent/k8s/yaml.h"
+
+namespace underpass::k8s {
+namespace {
+
+Decoded<model::Pod> decode(const std::string& yaml, bool netns_annotation = true) {
+  const auto documents = parse_yaml(yaml);
+  REQUIRE_MESSAGE(documents.has_value(), yaml);
+  REQUIRE(documents->size() == 1);
+  return decode_pod(documents->front().value, {.netns_annotation = netns_annotation});
+}
+
+// A pod "shop/web" with these fields beside its name.
+std::string pod_with(const std::string& metadata, const std::string& rest) {
+  return "{apiVersion: v1, kind: Pod, metadata: {name: web, namespace: shop" +
+         (metadata.empty() ? "" : ", " + metadata) + "}" + (rest.empty() ? "" : ", " + rest) + "}";
+}
+
+model::Pod good(const std::string& metadata, const std::string& rest = "") {
+  auto pod = decode(pod_with(metadata, rest));
+  REQUIRE_MESSAGE(pod.has_value(), pod.error().path << ": " << pod.error().cause);
+  return std::move(*pod);
+}
+
+std::string bad(const std::string& metadata, const std::string& rest = "") {
+  const auto pod = decode(pod_with(metadata, rest));
+  if (pod.has_value()) return "it decodes";
+  return describe("Pod", {"shop", "web"}, pod.error()).message;
+}
+
+IpAddress ip(const std::string& text) { return IpAddress::parse(text).value(); }
+
+TEST_CASE("pod: everything there is") {
+  const auto pod = decode(R"(
+apiVersion: v1
+kind: Pod
+metadata:
+  name: web-7d4b
+  namespace: shop
+  uid: 2f1c6a58-0000-4000-8000-000000000001
+  creationTimestamp: 2026-01-02T03:04:05Z
+  labels: {app: web, tier: "1", underpass.dev/mesh: enabled}
+  annotations:
+    underpass.dev/netns: /var/run/netns/web
+    underpass.dev/short-circuit: on
+    underpass.dev/short-circuit-peers: mesh
+    example.com/anything: 5
+spec:
+  nodeName: node-a
+  serviceAccountName: web
+  containers: [{name: web, ports: [{containerPort: 80}]}, {name: log}]
+status:
+  phase: Running
+  podIP: 10.0.0.7
+  podIPs: [{ip: 10.0.0.7}, {ip: "fd00::7"}]
+  conditions: anything
+)");
+  REQUIRE(pod.has_value());
+  CHECK(*pod == model::Pod{
+                    .id = {"shop", "web-7d4b"},
+                    .uid = "2f1c6a58-0000-4000-8000-000000000001",
+                    .node_name = "node-a",
+                    .service_account = "web",
+                    .ips = {ip("10.0.0.7"), ip("fd00::7")},
+                    .labels = {{"app", "web"}, {"tier", "1"}, {"underpass.dev/mesh", "enabled"}},
+                    .settings = {.mesh = true,
+                                 .short_circuit = model::ShortCircuit::kOn,
+                                 .short_circuit_peers = model::ShortCircuitPeers::kMesh},
+                    .netns_path = "/var/run/netns/web",
+                });
+}
+
+TEST_CASE("pod: what is absent, null or empty has its default") {
+  const model::Pod plain{.id = {"shop", "web"}};
+  CHECK(good("") == plain);
+  CHECK(good("labels: null, annotations: null, uid: null", "spec: null, status: null") == plain);
+  CHECK(good("",
+             "spec: {nodeName: '', serviceAccountName: '', hostNetwork: false, containers: []}, "
+             "status: {podIP: '', podIPs: [], phase: ''}") == plain);
+}
+
+TEST_CASE("pod: addresses") {
+  CHECK(good("", "status: {podIP: 10.0.0.7}").ips == std::vector{ip("10.0.0.7")});
+  CHECK(good("", "status: {podIPs: [{ip: 'fd00::7'}, {ip: 10.0.0.7}]}").ips ==
+        std::vector{ip("fd00::7"), ip("10.0.0.7")});
+  CHECK(good("", "status: {podIP: 'fd00:0::7', podIPs: [{ip: 'fd00::7'}]}").ips == std::vector{ip("fd00::7")});
+}
+
+TEST_CASE("pod: phases, host network, other meshes") {
+  CHECK_FALSE(good("", "status: {phase: Pending}").terminated);
+  CHECK(good("", "status: {phase: Succeeded}").terminated);
+  CHECK(good("", "status: {phase: Failed}").terminated);
+  CHECK(good("", "spec: {hostNetwork: true}").host_network);
+  CHECK(good("", "spec: {containers: [{name: web}, {name: istio-proxy}]}").other_mesh);
+  CHECK(good("", "spec: {initContainers: [{name: istio-proxy, restartPolicy: Always}]}").other_mesh);
+  CHECK(good("annotations: {ambient.istio.io/redirection: enabled}").other_mesh);
+  CHECK_FALSE(good("annotations: {ambient.istio.io/redirection: disabled}").other_mesh);
+}
+
+TEST_CASE("pod: the netns annotation counts for the folder source alone") {
+  const auto text = pod_with("annotations: {underpass.dev/netns: /var/run/netns/web}", "");
+  CHECK(decode(text, true)->netns_path == "/var/run/netns/web");
+  CHECK(decode(text, false)->netns_path.empty());
+  CHECK(decode(pod_with("annotations: {underpass.dev/netns: web}", ""), false).has_value());
+}
+
+TEST_CASE("pod: what is wrong is said by object, path and cause") {
+  CHECK(bad("", "status: {podIP: 10.0.0}") == "Pod shop/web: status.podIP: \"10.0.0\": not an IP address");
+  struct Row {
+    const char* metadata;
+    const char* rest;
+    const char* message;  // behind "Pod shop/web: "
+  };
+  const Row rows[] = {
+      {"", "status: {podIP: 5}", "status.podIP: 5: must be a string (put it in quotes)"},
+      {"", "status: {podIP: [10.0.0.7]}", "status.podIP: a list: must be a string"},
+      {"", "status: {podIP: 10.0.0.07}", "status.podIP: \"10.0.0.07\": not an IP address"},
+      {"", "status: {podIP: 10.0.0.7/32}", "status.podIP: \"10.0.0.7/32\": not an IP address"},
+      {"", "status: {podIP: \"10.0.0.7\\0\"}", "status.podIP: \"10.0.0.7\\u0000\": not an IP address"},
+      {"", "status: {podIPs: [{ip: 10.0.0.7}, {ip: 'fd00::z'}]}",
+       "status.podIPs[1].ip: \"fd00::z\": not an IP address"},
+      {"", "status: {podIPs: [{ip: 10.0.0.7}, {ip: 10.0.0.7}]}", "status.podIPs[1].ip: \"10.0.0.7\": listed twice"},
+      {"", "status: {podIPs: [10.0.0.7]}", "status.podIPs[0]: \"10.0.0.7\": must be a mapping"},
+      {"", "status: {podIPs: [{}]}", "status.podIPs[0].ip: missing"},
+      {"", "status: {podIPs: {ip: 10.0.0.7}}", "status.podIPs: a mapping: must be a list"},
+      {"", "status: {podIP: 10.0.0.8, podIPs: [{ip: 10.0.0.7}]}",
+       "status.podIPs[0].ip: \"10.0.0.7\": is not the address in status.podIP"},
+      {"", "status: running", "status: \"running\": must be a mapping"},
+      {"", "status: {phase: running}",
+       "status.phase: \"running\": must be one of Pending, Running, Succeeded, Failed, Unknown"},
+      {"", "spec: {hostNetwork: 'true'}", "spec.hostNetwork: \"true\": must be true or false"},
+      {"", "spec: {nodeName: Node_A}",
+       "spec.nodeName: \"Node_A\": not an RFC 1123 subdomain (a-z, 0-9, - and ., at most 253)"},
+      {"", "spec: {serviceAccountName: a/b}",
+       "spec.serviceAccountName: \"a/b\": not an RFC 1123 subdomain (a-z, 0-9, - and ., at most 253)"},
+      {"", "spec: {containers: web}", "spec.containers: \"web\": must be a list"},
+      {"", "spec: {containers: [{name: 1}]}", "spec.containers[0].name: 1: must be a string (put it in quotes)"},
+      {"uid: 5", "", "metadata.uid: 5: must be a string (put it in quotes)"},
+      {"labels: [a]", "", "metadata.labels: a list: must be a mapping"},
+      {"labels: {app: true}", "", "metadata.labels.app: true: must be a string (put it in quotes)"},
+      {"labels: {underpass.dev/mesh: true}", "",
+       "metadata.labels[underpass.dev/mesh]: true: must be a string (put it in quotes)"},
+      {"labels: {underpass.dev/mesh: on}", "",
+       "metadata.labels[underpass.dev/mesh]: \"on\": must be one of enabled, disabled"},
+      {"labels: {underpass.dev/mesh: ''}", "",
+       "metadata.labels[underpass.dev/mesh]: \"\": must be one of enabled, disabled"},
+      {"annotations: {underpass.dev/short-circuit: true}", "",
+       "metadata.annotations[underpass.dev/short-circuit]: true: must be a string (put it in quotes)"},
+      {"annotations: {underpass.dev/short-circuit: On}", "",
+       "metadata.annotations[underpass.dev/short-circuit]: \"On\": must be one of auto, on, off"},
+      {"annotations: {underpass.dev/short-circuit-peers: all}", "",
+       "metadata.annotations[underpass.dev/short-circuit-peers]: \"all\": must be one of namespace, mesh"},
+      {"annotations: {underpass.dev/netns: web}", "",
+       "metadata.annotations[underpass.dev/netns]: \"web\": must be an absolute path, for example /var/run/netns/web"},
+      {"annotations: {underpass.dev/netns: ''}", "",
+       "metadata.annotations[underpass.dev/netns]: \"\": must be an absolute path, for example /var/run/netns/web"},
+      {"annotations: {underpass.dev/netns: \"/a\\nb\"}", "",
+       "metadata.annotations[underpass.dev/netns]: \"/a\\nb\": must be an absolute path, for example "
+       "/var/run/netns/web"},
+  };
+  for (const auto& row : rows) {
+    CAPTURE(row.message);
+    CHECK(bad(row.metadata, row.rest) == std::string("Pod shop/web: ") + row.message);
+  }
+}
+
+TEST_CASE("pod: a value in a message is short and on one line") {
+  const auto message = bad("", "status: {podIP: \"" + std::string(5000, 'x') + "\\n\"}");
+  CHECK(message.size() < 200);
+  CHECK_FALSE(message.contains('\n'));
+}
+
+TEST_CASE("pod: the same decoder takes the API server's JSON") {
+  const auto pod = decode_pod(boost::json::parse(R"({"metadata": {"name": "web", "namespace": "shop",
+      "annotations": {"underpass.dev/netns": "/proc/1/ns/net"}}, "status": {"podIP": "10.0.0.7"}})"),
+                              {});
+  REQUIRE(pod.has_value());
+  CHECK(pod->ips == std::vector{ip("10.0.0.7")});
+  CHECK(pod->netns_path.empty());
+}
+
+}  // namespace
+}  // namespace underpass::k8s
