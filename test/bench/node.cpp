@@ -1,0 +1,133 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "test/bench/node.h"
+
+#include <bpf/bpf.h>
+#include <unistd.h>
+
+#include <array>
+#include <boost/json.hpp>
+#include <sstream>
+#include <stdexcept>
+
+#include "test/support/files.h"
+#include "test/support/traces.h"
+
+namespace underpass::bench {
+namespace {
+
+// Pods by role; the names of the world's own two are "a" and "b", of namespace "shop".
+constexpr std::array kShop{"a", "b"};
+constexpr std::array kTcp{"tcp-client", "tcp-server"};
+constexpr std::array kPlain{"plain-client", "plain-server"};
+
+// The number behind `label` in a file of lines "label: number ...", as /proc has them.
+double number_after(const std::string& text, const std::string& label) {
+  const auto at = text.find(label);
+  return at == std::string::npos ? 0 : std::stod(text.substr(at + label.size()));
+}
+
+void set_bridge_netfilter(const std::string& bridge_netns, bool on) {
+  if (!test::fs::exists("/proc/sys/net/bridge")) return;  // br_netfilter is not loaded
+  for (const char* family : {"ip", "ip6", "arp"}) {
+    test::set_sysctl(bridge_netns, std::string("net.bridge.bridge-nf-call-") + family + "tables", on ? "1" : "0");
+  }
+}
+
+}  // namespace
+
+PlainCgroup::PlainCgroup() : path_(test::cgroup2_mount() / (test::sandbox_prefix(::getpid()) + "plain")) {
+  test::fs::create_directory(path_);
+}
+
+PlainCgroup::~PlainCgroup() { test::remove_cgroup(path_, true); }
+
+Node::Node(bool bridge_netfilter) {
+  set_bridge_netfilter(world_.net.bridge_netns(), bridge_netfilter);
+  world_.objects.put(test::NamespaceObject{"tcp", {.mesh = "enabled", .short_circuit = "off"}});
+  world_.objects.put(test::NamespaceObject{"plain"});
+  for (const char* pod : kTcp) world_.add_pod("tcp", pod);
+  for (const char* pod : kPlain) world_.add_pod("plain", pod);
+  wait_enrolled();
+}
+
+void Node::wait_enrolled() const {
+  for (const char* pod : kShop) world_.wait_enrolled("shop", pod, "on");
+  for (const char* pod : kTcp) world_.wait_enrolled("tcp", pod, "off");
+}
+
+void Node::agent_on() {
+  world_.agent.start();
+  wait_enrolled();
+}
+
+void Node::agent_off() {
+  const auto run_ctl = [&](const std::vector<std::string>& arguments) {
+    const test::Finished done = world_.ctl.run(arguments);
+    if (!done.exit.ok()) throw std::runtime_error("underpassctl " + arguments.back() + ": " + done.out + done.err);
+  };
+  run_ctl({"detach", "--node"});
+  const bool gone = !world_.pinned.any();
+  world_.agent.stop();
+  // Without an agent: the next one is to attach its programs again.
+  run_ctl({"--state-dir", world_.sandbox.state_dir(), "attach"});
+  if (!gone) throw std::runtime_error("underpassctl detach left something pinned");
+}
+
+Pair Node::between(const std::string& variant, const Pods& pods, const std::string& cgroup, Cpus cpus) const {
+  const test::Place& client = world_.at(pods[0]);
+  const test::Place& server = world_.at(pods[1]);
+  return {.variant = variant,
+          .client = {.netns = client.netns, .cgroup = cgroup, .cpu = cpus.client},
+          .server = {.netns = server.netns, .cgroup = cgroup, .cpu = cpus.server},
+          .host = server.v4};
+}
+
+Pair Node::direct(Cpus cpus) const { return between("direct", kPlain, plain_cgroup_.path(), cpus); }
+Pair Node::short_circuit(Cpus cpus) const { return between("short-circuit", kShop, world_.sandbox.cgroup(), cpus); }
+Pair Node::enrolled_tcp(Cpus cpus) const { return between("enrolled, off", kTcp, world_.sandbox.cgroup(), cpus); }
+
+Pair Node::loopback(Cpus cpus) const {
+  Pair pair = direct(cpus);
+  pair.variant = "loopback";
+  pair.client.netns = pair.server.netns;
+  pair.host = "127.0.0.1";
+  return pair;
+}
+
+Pair Node::unix_socket(Cpus cpus) const {
+  Pair pair = loopback(cpus);
+  pair.variant = "unix";
+  pair.host.clear();
+  return pair;
+}
+
+Place Node::unenrolled(int cpu) const {
+  return {.netns = world_.at(kPlain[0]).netns, .cgroup = world_.sandbox.cgroup(), .cpu = cpu};
+}
+
+std::vector<Node::Way> Node::ways_of(const Pair& pair, std::uint16_t server_port) const {
+  std::vector<Way> ways;
+  for (const boost::json::value& row : world_.ctl.json({"connections"}).as_array()) {
+    const boost::json::value& to = row.at("destination");
+    if (test::text_of(to.at("ip")) != pair.host || to.at("port").to_number<std::uint16_t>() != server_port) continue;
+    const auto bytes =
+        row.at("bytesSent").to_number<std::uint64_t>() + row.at("bytesReceived").to_number<std::uint64_t>();
+    ways.push_back({test::text_of(row.at("way")), test::text_of(row.at("fallbackReason")), bytes});
+  }
+  return ways;
+}
+
+double Node::agent_rss_mib() const {
+  return number_after(test::read_file("/proc/" + std::to_string(world_.agent.pid()) + "/status"), "VmRSS:") / 1024;
+}
+
+double Node::maps_mib() const {
+  double bytes = 0;
+  for (const std::uint32_t id : world_.pinned.map_ids()) {
+    const UniqueFd map(::bpf_map_get_fd_by_id(id));
+    if (map) bytes += number_after(test::read_file("/proc/self/fdinfo/" + std::to_string(map.get())), "memlock:");
+  }
+  return bytes / (1 << 20);
+}
+
+}  // namespace underpass::bench

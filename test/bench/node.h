@@ -1,0 +1,78 @@
+// SPDX-License-Identifier: Apache-2.0
+// The ground of a run: pods on a bridge, the agent, and the proof that a connection went the way its row says.
+//
+// The pods of `shop` are enrolled with short-circuit on, those of `tcp` with it off. Those of `plain` are not enrolled
+// and live in a cgroup beside the agent's: no hook of a cgroup runs for them, as if there were no mesh. The process
+// whose calls are measured with the agent on and off is not enrolled either, but inside the agent's cgroup.
+#pragma once
+
+#include <array>
+#include <cstdint>
+#include <string>
+#include <vector>
+
+#include "test/bench/stream.h"
+#include "test/support/world.h"
+
+namespace underpass::bench {
+
+// A folder below the cgroup2 mount, beside the sandbox.
+class PlainCgroup {
+ public:
+  PlainCgroup();
+  PlainCgroup(const PlainCgroup&) = delete;
+  PlainCgroup& operator=(const PlainCgroup&) = delete;
+  ~PlainCgroup();
+
+  [[nodiscard]] std::string path() const { return path_; }
+
+ private:
+  std::filesystem::path path_;
+};
+
+class Node {
+ public:
+  // With the agent running and the pods enrolled. `bridge_netfilter`: packets on the bridge meet iptables as they do on
+  // most nodes (where br_netfilter is loaded); otherwise direct veth is as fast as it can be.
+  explicit Node(bool bridge_netfilter);
+
+  // The two CPUs of client and server, equal for "same CPU".
+  struct Cpus {
+    int client = 0;
+    int server = 0;
+  };
+  [[nodiscard]] Pair direct(Cpus cpus) const;
+  [[nodiscard]] Pair loopback(Cpus cpus) const;
+  [[nodiscard]] Pair unix_socket(Cpus cpus) const;
+  [[nodiscard]] Pair short_circuit(Cpus cpus) const;
+  [[nodiscard]] Pair enrolled_tcp(Cpus cpus) const;  // enrolled, short-circuit off
+  [[nodiscard]] Place unenrolled(int cpu) const;     // inside the agent's cgroup
+
+  // As `underpassctl connections` tells it, of every connection to the pair's server that stands.
+  struct Way {
+    std::string way;
+    std::string fallback_reason;
+    std::uint64_t bytes = 0;  // both directions
+  };
+  [[nodiscard]] std::vector<Way> ways_of(const Pair& pair, std::uint16_t server_port) const;
+  [[nodiscard]] up_stats stats() const { return world_.pinned.stats(); }
+
+  // Takes every program of the agent away and ends it; starts it again, up to the enrolled pods.
+  void agent_off();
+  void agent_on();
+
+  [[nodiscard]] std::filesystem::path folder() const { return world_.sandbox.root() / "bench"; }
+  [[nodiscard]] double agent_rss_mib() const;  // VmRSS
+  [[nodiscard]] double maps_mib() const;       // what the kernel charges for the pinned maps
+
+ private:
+  using Pods = std::array<const char*, 2>;  // client, server
+
+  [[nodiscard]] Pair between(const std::string& variant, const Pods& pods, const std::string& cgroup, Cpus cpus) const;
+  void wait_enrolled() const;
+
+  test::World world_;
+  PlainCgroup plain_cgroup_;
+};
+
+}  // namespace underpass::bench

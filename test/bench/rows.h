@@ -1,0 +1,41 @@
+// SPDX-License-Identifier: Apache-2.0
+// What is measured: the rows of the report, each a few variants whose slices alternate A B C D A B C D, so that a
+// change of the machine's speed hits all of them alike.
+#pragma once
+
+#include <array>
+#include <functional>
+#include <string>
+#include <vector>
+
+#include "test/bench/node.h"
+#include "test/bench/report.h"
+
+namespace underpass::bench {
+
+inline constexpr std::array kGroups{"rtt", "rtt-2cpu", "bulk", "connect", "wrk", "unenrolled", "memory"};
+
+struct Plan {
+  int rounds = 7;
+  Seconds rtt{0.5};
+  Seconds bulk{0.6};
+  int connections = 2000;
+  Seconds wrk{4};
+  int cycles = 16;  // of agent off, agent on
+  Seconds calls{1.2};
+  int first_cpu = 0;
+  int second_cpu = 1;
+  // One line for whoever waits.
+  std::function<void(const std::string&)> progress = [](const std::string&) {};
+
+  void make_quick();
+};
+
+std::vector<Row> measure_round_trips(const Node& node, const Plan& plan, bool same_cpu);
+std::vector<Row> measure_bulks(const Node& node, const Plan& plan);
+std::vector<Row> measure_connects(const Node& node, const Plan& plan);
+std::vector<Row> measure_web(const Node& node, const Plan& plan);
+std::vector<Row> measure_unenrolled(Node& node, const Plan& plan);
+std::vector<Row> measure_memory(const Node& node);
+
+}  // namespace underpass::bench
