@@ -3,6 +3,7 @@
 # What the scripts of this folder share; sourced, never run. It changes into the top folder of the repository.
 cd "$(dirname "${BASH_SOURCE[0]}")/.." || exit 1
 umask 022
+shopt -s inherit_errexit # set -e holds in $(…) too
 # bpftool, nginx and ip live in the sbin folders, which are not in everybody's PATH.
 export PATH="$PATH:/usr/local/sbin:/usr/sbin:/sbin"
 

@@ -16,17 +16,22 @@ namespace underpass::test {
 Task::Task(std::function<void()> body, int socket)
     : socket_(socket), thread_([this, run = std::move(body)] {
         tid_ = ::gettid();
-        run();
+        try {
+          run();
+        } catch (...) {
+          thrown_ = std::current_exception();
+        }
         done_ = true;
       }) {}
 
 Task::~Task() {
   if (socket_ >= 0 && !done_ && thread_.joinable()) ::shutdown(socket_, SHUT_RDWR);
-  join();
+  if (thread_.joinable()) thread_.join();
 }
 
 void Task::join() {
   if (thread_.joinable()) thread_.join();
+  if (thrown_) std::rethrow_exception(std::exchange(thrown_, nullptr));
 }
 
 void Task::signal(int number) const { ::tgkill(::getpid(), tid_, number); }

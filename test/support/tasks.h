@@ -5,6 +5,7 @@
 #include <sys/types.h>
 
 #include <atomic>
+#include <exception>
 #include <functional>
 #include <thread>
 
@@ -21,6 +22,7 @@ class Task {
   Task(const Task&) = delete;
   Task& operator=(const Task&) = delete;
 
+  // Throws what the body has thrown.
   void join();
   // To this thread alone.
   void signal(int number) const;
@@ -34,6 +36,7 @@ class Task {
  private:
   std::atomic<pid_t> tid_ = 0;
   std::atomic<bool> done_ = false;
+  std::exception_ptr thrown_;
   const int socket_;
   std::thread thread_;
 };

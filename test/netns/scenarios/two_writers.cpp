@@ -71,8 +71,11 @@ class Judge {
       const std::size_t at =
           static_cast<std::size_t>(std::mismatch(bytes.begin(), bytes.end(), expected_.begin()).first - bytes.begin());
       report_.failure = "byte " + std::to_string(position_ + at) + " of the stream is of writer " +
-                        std::to_string(writer) + " and not its byte " + std::to_string(next_[writer] + at) +
-                        find_record(writer, bytes);
+                        std::to_string(writer) + " and not its byte " + std::to_string(next_[writer] + at);
+      const std::uint64_t expected = (next_[writer] + at) / kRecordSize;
+      if (expected * kRecordSize >= next_[writer]) {
+        report_.failure += find_record(writer, expected, bytes.subspan(expected * kRecordSize - next_[writer]));
+      }
       return false;
     }
     next_[writer] += bytes.size();
@@ -82,9 +85,9 @@ class Judge {
   }
 
   // Which of the writer's records these bytes are, among those nearby.
-  [[nodiscard]] std::string find_record(std::size_t writer, std::span<const char> bytes) const {
-    if (next_[writer] % kRecordSize != 0 || bytes.size() < kRecordSize) return "";
-    const std::uint64_t expected = next_[writer] / kRecordSize;
+  [[nodiscard]] static std::string find_record(std::size_t writer, std::uint64_t expected,
+                                               std::span<const char> bytes) {
+    if (bytes.size() < kRecordSize) return "";
     std::array<char, kRecordSize> record;
     for (std::uint64_t away = 0; away < 5000; ++away) {
       for (const bool later : {true, false}) {
