@@ -14,7 +14,7 @@
 
 /* Raise it with every change of a key, a value or the meaning of a number below. Sockets that live through an upgrade
  * keep the old sk_msg program and its maps, so an agent refuses pinned maps of another layout instead of guessing. */
-#define UP_LAYOUT 1
+#define UP_LAYOUT 2
 
 #define UP_NS_NAME_LEN 64   /* RFC 1123 label, 63 + NUL */
 #define UP_POD_NAME_LEN 256 /* RFC 1123 subdomain, 253 + NUL */
@@ -35,7 +35,7 @@ enum up_way {
 /* Mode of a pod, annotation underpass.dev/short-circuit. The smaller of the two ends wins. */
 enum up_mode {
 	UP_MODE_OFF = 0,
-	UP_MODE_AUTO = 1, /* on once the workload is learned to be safe; until learning exists, as off */
+	UP_MODE_AUTO = 1, /* learning: as off, and watched; the agent turns it into on or off when it knows enough */
 	UP_MODE_ON = 2,
 };
 
@@ -72,6 +72,11 @@ enum up_why {
 	UP_WHY_STOPPED,         /* ... for this connection: a label went, a namespace was detached */
 	UP_WHY_WAITALL,         /* ... because a reader used MSG_WAITALL */
 	UP_WHY_THREADS,         /* ... because one thread sends while another sleeps in recv() on the same socket */
+	UP_WHY_BLOCKING,        /* ... because a reader sleeps in recv() (seen in auto only; `on` accepts it) */
+	UP_WHY_SPLICE,          /* ... because a reader used splice() */
+	UP_WHY_FIONREAD,        /* ... because somebody asked how much is queued: FIONREAD, SIOCATMARK */
+	UP_WHY_UNREAD_CLOSE,    /* ... because a reader closed with unread data */
+	UP_WHY_URGENT,          /* ... because of MSG_OOB */
 	UP_WHY_CLOSING,         /* one end is not in a state that can still carry data */
 	UP_WHY_FIRST_MESSAGES,  /* the reader's first UP_FIRST_READS reads are watched for what it cannot bear */
 	UP_WHY_UNREAD,          /* the reader has not taken every TCP byte yet */
@@ -79,6 +84,7 @@ enum up_why {
 	UP_WHY_READER_BUSY,     /* a reader holds the socket right now */
 	UP_WHY_READER_WAITS,    /* a reader sleeps where only TCP bytes wake it */
 	UP_WHY_QUEUE_FULL,      /* the reader is slow: the connection's cap is reached */
+	UP_WHY_BULK,            /* a stream of large messages whose reader copies at the same time: TCP overlaps the two */
 	UP_WHY_POD_BUDGET,      /* the pod's share of memory is used up */
 	UP_WHY_NODE_BUDGET,     /* the node's share of memory is used up */
 	UP_WHY_TCP_PRESSURE,    /* the kernel is short of TCP memory */
@@ -230,6 +236,21 @@ struct up_budget {
 	__u64 used;
 };
 
+/*
+ * up_habits: HASH by netns cookie (__u64), one for every enrolled pod, made by the agent: what was seen of it on
+ * connections with other enrolled pods of the node. Short-circuit cannot carry everything that sockets can do, and no
+ * option announces some of it; so in `auto` the agent reads this until it knows enough.
+ */
+struct up_habits {
+	__u64 traits;        /* bit UP_TRAIT(why): it did what `why` names */
+	__u64 first_read_ns; /* when it first read payload, 0: not yet */
+	__u64 reads;         /* recv() calls that returned payload */
+	__u64 connections;   /* connections on which it read payload */
+};
+
+/* A reason for which a workload, not just a connection, stays on TCP. */
+#define UP_TRAIT(why) (1ull << (why))
+
 /* up_stats: PERCPU_ARRAY of one: what happened since the maps were made. */
 struct up_stats {
 	__u64 connections[3]; /* established, by enum up_way; those of the node's enrolled pods */
@@ -262,6 +283,8 @@ UP_ASSERT(sizeof(struct up_end) == 48);
 UP_ASSERT(sizeof(struct up_dir) == 80);
 UP_ASSERT(sizeof(struct up_conn) == 32 + 2 * 48 + 2 * 80);
 UP_ASSERT(sizeof(struct up_budget) == 8);
+UP_ASSERT(sizeof(struct up_habits) == 32);
+UP_ASSERT(UP_WHY_COUNT <= 64);
 UP_ASSERT(sizeof(struct up_stats) == 8 * (5 + UP_WHY_COUNT));
 UP_ASSERT(sizeof(struct up_sk) == 16);
 

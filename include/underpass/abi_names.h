@@ -84,6 +84,16 @@ constexpr std::string_view name_of(up_why why) {
       return "stopped";
     case UP_WHY_THREADS:
       return "threads";
+    case UP_WHY_BLOCKING:
+      return "blocking";
+    case UP_WHY_SPLICE:
+      return "splice";
+    case UP_WHY_FIONREAD:
+      return "fionread";
+    case UP_WHY_UNREAD_CLOSE:
+      return "unread-close";
+    case UP_WHY_URGENT:
+      return "urgent";
     case UP_WHY_CLOSING:
       return "closing";
     case UP_WHY_FIRST_MESSAGES:
@@ -100,6 +110,8 @@ constexpr std::string_view name_of(up_why why) {
       return "waitall";
     case UP_WHY_QUEUE_FULL:
       return "queue-full";
+    case UP_WHY_BULK:
+      return "bulk";
     case UP_WHY_POD_BUDGET:
       return "pod-budget";
     case UP_WHY_NODE_BUDGET:
