@@ -27,7 +27,7 @@
 struct up_message {
 	const struct up_config *config;
 	struct tcp_sock *own; /* typed pointer: its members are read directly */
-	struct sock *peer;    /* by probes only */
+	struct sock *peer;    /* a number: read by look or probe */
 	__u64 peer_cookie;
 	__u64 peer_netns;
 	struct up_dir *dir;
@@ -37,26 +37,25 @@ struct up_message {
 /* What must hold for every message. */
 static __always_inline enum up_why up_message_why(const struct up_message *m)
 {
-	struct sock *own = (struct sock *)m->own, *peer = m->peer;
-	struct tcp_sock *peer_tcp = (struct tcp_sock *)peer;
-	unsigned long flags;
+	struct sock *own = (struct sock *)m->own;
+	struct up_look peer;
 
 	if (!((1u << own->__sk_common.skc_state) & UP_STATES_SENDING))
 		return UP_WHY_CLOSING;
 	if (own->__sk_common.skc_flags & UP_SOCK_FLAG(SOCK_ZEROCOPY))
 		return UP_WHY_ZEROCOPY;
 
-	if (!up_sock_is(peer, m->peer_cookie))
+	if (!up_sock_is(m->peer, m->peer_cookie))
 		return UP_WHY_CLOSING;
-	flags = BPF_CORE_READ(peer, __sk_common.skc_flags);
-	if (!((1u << (BPF_CORE_READ(peer, __sk_common.skc_state) & 31)) & UP_STATES_READING) ||
-	    flags & UP_SOCK_FLAG(SOCK_DEAD))
+	up_then();
+	peer = up_look_at(m->peer);
+	if (!((1u << (peer.state & 31)) & UP_STATES_READING) || peer.flags & UP_SOCK_FLAG(SOCK_DEAD))
 		return UP_WHY_CLOSING;
-	if (BPF_CORE_READ(peer_tcp, copied_seq) != m->own->write_seq)
+	if (peer.copied_seq != m->own->write_seq)
 		return UP_WHY_UNREAD;
-	if (BPF_CORE_READ(peer, sk_rcvlowat) > 1)
+	if (peer.rcvlowat > 1)
 		return UP_WHY_RCVLOWAT;
-	if (flags & (UP_SOCK_FLAG(SOCK_RCVTSTAMP) | UP_SOCK_FLAG(SOCK_TIMESTAMPING_RX_SOFTWARE)))
+	if (peer.flags & (UP_SOCK_FLAG(SOCK_RCVTSTAMP) | UP_SOCK_FLAG(SOCK_TIMESTAMPING_RX_SOFTWARE)))
 		return UP_WHY_TIMESTAMPS;
 	return UP_WHY_NONE;
 }
@@ -156,6 +155,7 @@ static __always_inline enum up_why up_redirect_why(const struct up_message *m)
 	if (why)
 		return why;
 	/* What was read of the peer was read of the peer only if it is still there. */
+	up_then();
 	return up_sock_is(m->peer, m->peer_cookie) ? UP_WHY_NONE : UP_WHY_CLOSING;
 }
 
