@@ -3,8 +3,10 @@
 
 #include <spdlog/spdlog.h>
 #include <sys/stat.h>
+#include <unistd.h>
 
 #include <boost/asio/io_context.hpp>
+#include <boost/asio/posix/stream_descriptor.hpp>
 #include <boost/asio/post.hpp>
 #include <boost/asio/steady_timer.hpp>
 #include <filesystem>
@@ -28,6 +30,7 @@
 #include "agent/k8s/dir_source.h"
 #include "agent/metrics.h"
 #include "agent/state/store.h"
+#include "underpass/abi_names.h"
 
 namespace underpass {
 namespace {
@@ -66,7 +69,8 @@ std::string diagnostic_name(const model::Diagnostic& diagnostic) {
 
 class Agent::Impl : public std::enable_shared_from_this<Agent::Impl> {
  public:
-  Impl(boost::asio::io_context& io, AgentOptions options) : io_(io), options_(std::move(options)), timer_(io) {}
+  Impl(boost::asio::io_context& io, AgentOptions options)
+      : io_(io), options_(std::move(options)), timer_(io), wakes_(io) {}
   ~Impl() {
     if (detaching_.joinable()) detaching_.join();
   }
@@ -94,6 +98,7 @@ class Agent::Impl : public std::enable_shared_from_this<Agent::Impl> {
 
   void stop() {
     timer_.cancel();
+    wakes_.close();
     source_.reset();
     admin_.reset();
     metrics_.reset();
@@ -134,6 +139,8 @@ class Agent::Impl : public std::enable_shared_from_this<Agent::Impl> {
         capabilities_);
     if (!opened) return std::unexpected(opened.error());
     dataplane_ = std::move(*opened);
+    wakes_.assign(::dup(dataplane_->wake_fd()));
+    await_wake();
     const auto& tables = dataplane_->tables();
     for (const auto& [cookie, pod] : tables.pods) ids_.adopt(pod.namespace_name, pod.namespace_id);
     if (!tables.pods.empty()) spdlog::info("pins-adopted pods={}", tables.pods.size());
@@ -199,8 +206,8 @@ class Agent::Impl : public std::enable_shared_from_this<Agent::Impl> {
     auto compiled =
         compile::compile_tables(snapshot, facts_,
                                 {.node_name = options_.node_name,
-                                 .host_netns = host_netns_,
-                                 .detached_namespaces = {marker_.namespaces.begin(), marker_.namespaces.end()}},
+                                 .detached_namespaces = {marker_.namespaces.begin(), marker_.namespaces.end()},
+                                 .host_netns = host_netns_},
                                 ids_);
     if (dataplane_) {
       problems_.clear();
@@ -220,6 +227,24 @@ class Agent::Impl : public std::enable_shared_from_this<Agent::Impl> {
     pods_ = std::move(compiled.pods);
   }
 
+  // Waits for BPF to name a connection that is to be looked at.
+  void await_wake() {
+    wakes_.async_wait(boost::asio::posix::stream_descriptor::wait_read,
+                      [weak = weak_from_this()](const boost::system::error_code& error) {
+                        const auto self = weak.lock();
+                        if (error || !self || !self->dataplane_) return;
+                        self->attend();
+                        self->await_wake();
+                      });
+  }
+
+  void attend() {
+    for (const auto& reset : dataplane_->attend()) {
+      spdlog::warn("connection-reset connection=\"{}\" reason={}{}", reset.connection, name_of(reset.why),
+                   reset.done ? "" : " failed=\"" + reset.done.error().message + "\"");
+    }
+  }
+
   void schedule_tick() {
     timer_.expires_after(kTick);
     timer_.async_wait([weak = weak_from_this()](const boost::system::error_code& error) {
@@ -232,6 +257,7 @@ class Agent::Impl : public std::enable_shared_from_this<Agent::Impl> {
 
   void tick() {
     if (dataplane_) {
+      attend();
       auto done = dataplane_->tick();
       if (!done && done.error().message != tick_problem_) spdlog::error("tick-failed {}", done.error().message);
       tick_problem_ = done ? "" : done.error().message;
@@ -336,6 +362,7 @@ class Agent::Impl : public std::enable_shared_from_this<Agent::Impl> {
       return reply(admin::detach_view({}));
     }
     // Our descriptors would keep the programs alive; what is pinned is all the detach needs.
+    wakes_.close();
     dataplane_.reset();
     problems_.clear();
     tick_problem_.clear();
@@ -397,6 +424,7 @@ class Agent::Impl : public std::enable_shared_from_this<Agent::Impl> {
   std::unique_ptr<admin::HttpServer> metrics_;
   std::unique_ptr<admin::HttpServer> ready_;
   boost::asio::steady_timer timer_;
+  boost::asio::posix::stream_descriptor wakes_;
 };
 
 Agent::Agent(std::shared_ptr<Impl> impl) : impl_(std::move(impl)) {}

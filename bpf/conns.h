@@ -38,6 +38,20 @@ struct {
 	__uint(pinning, LIBBPF_PIN_BY_NAME);
 } up_sk SEC(".maps");
 
+/*
+ * Ids of connections that the agent should look at now instead of at its next tick. A hint, lost when nobody takes it.
+ */
+struct {
+	__uint(type, BPF_MAP_TYPE_RINGBUF);
+	__uint(max_entries, 65536);
+	__uint(pinning, LIBBPF_PIN_BY_NAME);
+} up_wake SEC(".maps");
+
+static __always_inline void up_wake_agent(__u64 id)
+{
+	bpf_ringbuf_output(&up_wake, &id, sizeof(id), 0);
+}
+
 static __always_inline struct up_conn *up_conn_find(__u64 id)
 {
 	return id ? bpf_map_lookup_elem(&up_conns, &id) : NULL;
@@ -55,6 +69,12 @@ static __always_inline void up_conn_remove(__u64 id)
 	bpf_map_delete_elem(&up_conns, &id);
 }
 
+/* Redirected bytes that no recv() has returned yet; 0 or less: none. */
+static __always_inline __s64 up_queued(const struct up_dir *dir)
+{
+	return dir->redirected_bytes - dir->seen - dir->drained_at;
+}
+
 /* Ends short-circuiting of this connection for good. What is queued is still read before what comes by TCP; the agent
  * unmaps both sockets once nothing is. */
 static __always_inline void up_conn_stop(struct up_conn *conn, enum up_why why)
@@ -64,6 +84,19 @@ static __always_inline void up_conn_stop(struct up_conn *conn, enum up_why why)
 	conn->why = why;
 	conn->stopped = 1;
 	up_count_fallback(why);
+}
+
+/* This connection cannot go on: the application at `end` would hang, or miss bytes or an error. Nothing more is sent, and
+ * the agent resets it. */
+static __always_inline void up_conn_break(struct up_conn *conn, __u32 end, enum up_why why)
+{
+	if (conn->broken)
+		return;
+	conn->broken_end = end & 1;
+	conn->broken = why;
+	conn->stopped = 1;
+	up_count_reset(why);
+	up_wake_agent(conn->end[UP_CLIENT].cookie);
 }
 
 #endif /* UNDERPASS_BPF_CONNS_H */

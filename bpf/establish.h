@@ -14,6 +14,7 @@
 #include "budget.h"
 #include "config.h"
 #include "conns.h"
+#include "habits.h"
 #include "kernel.h"
 #include "pods.h"
 #include "socket.h"
@@ -113,7 +114,7 @@ static __always_inline void up_on_connect(struct bpf_sock_ops *ctx, struct bpf_s
 /* Maps the socket in context. UP_WHY_NONE: it is in up_socks now, and the kernel sends its messages past sk_msg. */
 static __always_inline enum up_why up_map(struct bpf_sock_ops *ctx, struct up_end *end, struct tcp_sock *tp)
 {
-	enum up_why why = up_sock_why((struct sock *)tp);
+	enum up_why why = up_new_sock_why((struct sock *)tp);
 	long error;
 
 	if (why)
@@ -128,6 +129,14 @@ static __always_inline enum up_why up_map(struct bpf_sock_ops *ctx, struct up_en
 	if (error == -7 /* E2BIG */ || error == -12 /* ENOMEM */)
 		return UP_WHY_TABLE_FULL;
 	return UP_WHY_ULP; /* EINVAL: the socket's protocol operations are not plain TCP's */
+}
+
+/* A connection whose options keep it on TCP anyway teaches nothing. */
+static __always_inline enum up_why up_still_learning(struct tcp_sock *tp)
+{
+	enum up_why why = up_new_sock_why((struct sock *)tp);
+
+	return why ? why : UP_WHY_LEARNING;
 }
 
 static __always_inline void up_on_client_established(struct bpf_sock_ops *ctx, struct bpf_sock *sk)
@@ -149,6 +158,8 @@ static __always_inline void up_on_client_established(struct bpf_sock_ops *ctx, s
 	/* The server may have declined already (TCP Fast Open establishes it first). */
 	if (!conn->why)
 		conn->why = up_map(ctx, &conn->end[UP_CLIENT], tp);
+	else if (conn->why == UP_WHY_LEARNING)
+		conn->why = up_still_learning(tp);
 	if (!conn->why)
 		flags |= BPF_SOCK_OPS_RTT_CB_FLAG;
 	else
@@ -219,6 +230,8 @@ static __always_inline void up_on_server_established(struct bpf_sock_ops *ctx, s
 		else
 			up_count_fallback(conn->why);
 		up_count_connection(conn->way);
+	} else if (conn->why == UP_WHY_LEARNING) {
+		conn->why = up_still_learning(tp);
 	}
 	bpf_sock_ops_cb_flags_set(ctx, BPF_SOCK_OPS_STATE_CB_FLAG);
 }
@@ -273,21 +286,62 @@ static __always_inline void up_on_close(struct up_conn *conn, struct up_sk *me)
 	up_conn_remove(me->conn);
 }
 
+/* The application closes (rather than shuts down) when nothing may be read or sent any more, and the psock is gone. */
+static __always_inline bool up_is_closing(struct tcp_sock *tp)
+{
+	struct sock *sk = (struct sock *)tp;
+
+	return BPF_CORE_READ_BITFIELD_PROBED(sk, sk_shutdown) == SHUTDOWN_MASK && !up_psock_of(sk);
+}
+
+/*
+ * An end leaves the states in which it reads. What it did until then that left no trace in a call: options set in
+ * mid-connection, payload taken past recv(), a close with unread data. TCP answers the last by a RST; for redirected data
+ * the kernel would send a FIN, so that the agent has to reset.
+ */
+static __always_inline void up_judge(struct up_conn *conn, __u32 end, struct tcp_sock *tp, __u32 from)
+{
+	struct up_dir *towards = &conn->dir[!end];
+	enum up_why why = up_sock_why((struct sock *)tp);
+	__u32 fin = from != UP_TCP_ESTABLISHED; /* counts as a byte */
+	__u32 taken, unread;
+
+	if (why)
+		up_note_trait(conn, end, why);
+	if (!up_conn_is_seen_whole(conn) || !conn->end[!end].cookie)
+		return;
+	taken = tp->copied_seq - towards->first_seq;
+	unread = BPF_CORE_READ(tp, rcv_nxt) - tp->copied_seq;
+	if (!towards->redirected_bytes && (__s32)(taken - (__u32)towards->seen) > (__s32)fin)
+		up_note_trait(conn, end, UP_WHY_UNSEEN_READ);
+	if (!up_is_closing(tp))
+		return;
+	if (unread > fin || up_queued(towards) > 0)
+		up_note_trait(conn, end, UP_WHY_UNREAD_CLOSE);
+	if (conn->end[end].mapped && up_queued(towards) > 0)
+		up_conn_break(conn, end, UP_WHY_UNREAD_CLOSE);
+}
+
 static __always_inline void up_on_state(struct bpf_sock_ops *ctx, struct bpf_sock *sk)
 {
 	__u32 from = ctx->args[0], to = ctx->args[1];
 	struct up_conn *conn;
 	struct tcp_sock *tp;
 	struct up_sk *me;
+	__u32 end;
 
 	me = bpf_sk_storage_get(&up_sk, sk, 0, 0);
 	conn = me ? up_conn_find(me->conn) : NULL;
 	if (!conn)
 		return;
-	conn->end[me->end & 1].state = to;
+	end = me->end & 1;
+	conn->end[end].state = to;
 	tp = bpf_skc_to_tcp_sock(sk);
-	if (tp)
-		up_refresh_bytes(conn, me->end & 1, tp, to == UP_TCP_CLOSE ? from : to);
+	if (tp) {
+		up_refresh_bytes(conn, end, tp, to == UP_TCP_CLOSE ? from : to);
+		if (up_conn_is_watched(conn) && (from == UP_TCP_ESTABLISHED || from == UP_TCP_CLOSE_WAIT))
+			up_judge(conn, end, tp, from);
+	}
 	if (to == UP_TCP_CLOSE)
 		up_on_close(conn, me);
 }

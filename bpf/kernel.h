@@ -22,11 +22,12 @@
 #define AF_INET6 10
 #define SOCK_STREAM 1
 #define IPPROTO_TCP 6
+#define MSG_OOB 0x1
 #define MSG_PEEK 0x2
 #define MSG_DONTWAIT 0x40
 #define MSG_WAITALL 0x100
 #define MSG_ERRQUEUE 0x2000
-#define SEND_SHUTDOWN 2
+#define SHUTDOWN_MASK 3
 #define SOCK_RCVBUF_LOCK 2
 
 #pragma clang attribute push(__attribute__((preserve_access_index)), apply_to = record)
@@ -57,6 +58,7 @@ struct sock_cookie {
 };
 
 struct sock_common {
+	unsigned short skc_family;
 	unsigned char skc_state;
 	struct proto *skc_prot;
 	struct sock_cookie skc_cookie;
@@ -68,9 +70,38 @@ struct sock_lock {
 	struct wait_queue_head wq; /* tasks that wait for the lock */
 };
 
+struct proto_ops {
+	void *ioctl;
+	void *splice_read;
+};
+
+struct socket {
+	struct sock *sk;
+	struct proto_ops *ops;
+};
+
+struct bpf_map {
+	__u32 id;
+};
+
+struct bpf_local_storage_map {
+	struct bpf_map map;
+};
+
+struct bpf_local_storage_data {
+	struct bpf_local_storage_map *smap;
+	__u8 data[];
+};
+
+struct bpf_local_storage {
+	struct bpf_local_storage_data *cache[16];
+};
+
 struct sock {
 	struct sock_common __sk_common;
 	struct sock_lock sk_lock;
+	struct socket *sk_socket;
+	struct bpf_local_storage *sk_bpf_storage;
 	struct socket_wq *sk_wq;
 	void *sk_user_data;
 	void *sk_filter;
@@ -92,6 +123,8 @@ struct tcp_sock {
 	__u32 write_seq;
 	__u64 bytes_acked;
 	__u64 bytes_received;
+	__u32 rcv_nxt;
+	__u16 urg_data;
 	__u8 repair : 1;
 	__u8 recvmsg_inq : 1;
 	bool is_mptcp;
@@ -113,6 +146,10 @@ struct sk_psock {
 struct bpf_iter__bpf_sk_storage_map {
 	struct sock *sk;
 	void *value;
+};
+
+struct bpf_iter__tcp {
+	struct sock_common *sk_common;
 };
 
 struct bpf_iter__bpf_map_elem {

@@ -55,11 +55,10 @@ static __always_inline enum up_why up_pair_why(const struct up_pod *a, const str
 
 	if (mode == UP_MODE_OFF)
 		return UP_WHY_MODE_OFF;
-	if (mode == UP_MODE_AUTO)
-		return UP_WHY_LEARNING;
 	if (a->namespace_id != b->namespace_id && !(a->peers_mesh && b->peers_mesh))
 		return UP_WHY_NAMESPACES;
-	return UP_WHY_NONE;
+	/* Last, so that only from what could be short-circuited is learned. */
+	return mode == UP_MODE_AUTO ? UP_WHY_LEARNING : UP_WHY_NONE;
 }
 
 #endif /* UNDERPASS_BPF_PODS_H */

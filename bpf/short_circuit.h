@@ -14,6 +14,7 @@
 #include "budget.h"
 #include "config.h"
 #include "conns.h"
+#include "habits.h"
 #include "kernel.h"
 #include "reader.h"
 #include "socket.h"
@@ -26,38 +27,46 @@
 /* A message on its way, with the two sockets and the record it belongs to. */
 struct up_message {
 	const struct up_config *config;
+	struct up_conn *conn;
 	struct tcp_sock *own; /* typed pointer: its members are read directly */
-	struct sock *peer;    /* a number: read by look or probe */
+	struct sock *peer;    /* a number: see up_read() */
 	__u64 peer_cookie;
 	__u64 peer_netns;
 	struct up_dir *dir;
+	__u32 end; /* the sender's */
 	__u32 size;
 };
+
+/* An option that was set after the connection was made: its owner's workload stays on TCP, where that is learned. */
+static __always_inline enum up_why up_option_why(const struct up_message *m, struct sock *sk, __u32 end)
+{
+	enum up_why why = up_sock_why(sk);
+
+	if (why)
+		up_note_trait(m->conn, end, why);
+	return why;
+}
 
 /* What must hold for every message. */
 static __always_inline enum up_why up_message_why(const struct up_message *m)
 {
-	struct sock *own = (struct sock *)m->own;
-	struct up_look peer;
+	struct sock *own = (struct sock *)m->own, *peer = up_typed_sock(m->peer);
+	enum up_why why;
 
 	if (!((1u << own->__sk_common.skc_state) & UP_STATES_SENDING))
 		return UP_WHY_CLOSING;
-	if (own->__sk_common.skc_flags & UP_SOCK_FLAG(SOCK_ZEROCOPY))
-		return UP_WHY_ZEROCOPY;
-
 	if (!up_sock_is(m->peer, m->peer_cookie))
 		return UP_WHY_CLOSING;
 	up_then();
-	peer = up_look_at(m->peer);
-	if (!((1u << (peer.state & 31)) & UP_STATES_READING) || peer.flags & UP_SOCK_FLAG(SOCK_DEAD))
+	if (!((1u << (up_read(peer, __sk_common.skc_state) & 31)) & UP_STATES_READING) ||
+	    up_read(peer, __sk_common.skc_flags) & UP_SOCK_FLAG(SOCK_DEAD))
 		return UP_WHY_CLOSING;
-	if (peer.copied_seq != m->own->write_seq)
+	if (up_read(up_typed_tcp(m->peer), copied_seq) != m->own->write_seq)
 		return UP_WHY_UNREAD;
-	if (peer.rcvlowat > 1)
-		return UP_WHY_RCVLOWAT;
-	if (peer.flags & (UP_SOCK_FLAG(SOCK_RCVTSTAMP) | UP_SOCK_FLAG(SOCK_TIMESTAMPING_RX_SOFTWARE)))
-		return UP_WHY_TIMESTAMPS;
-	return UP_WHY_NONE;
+	why = up_option_why(m, own, m->end);
+	if (!why)
+		why = up_option_why(m, m->peer, !m->end);
+	return why;
 }
 
 /*
@@ -80,10 +89,9 @@ static __always_inline enum up_why up_entry_why(const struct up_message *m)
 		return UP_WHY_UNREAD;
 	if ((__u32)(m->dir->seen - m->dir->redirected_bytes) != m->own->write_seq - m->dir->first_seq)
 		return UP_WHY_UNSEEN_READ;
-	why = up_sock_why(own);
-	if (why)
-		return why;
-	why = up_sock_why(m->peer);
+	why = up_new_sock_why(own);
+	if (!why)
+		why = up_new_sock_why(m->peer);
 	if (why)
 		return why;
 	if (!psock)
@@ -103,7 +111,7 @@ static __always_inline enum up_why up_charge_why(const struct up_message *m)
 {
 	__u32 cost = m->size + UP_MESSAGE_COST, grant;
 	struct up_dir *dir = m->dir;
-	__s64 queued = dir->redirected_bytes - dir->seen - dir->drained_at;
+	__s64 queued = up_queued(dir);
 	enum up_why why;
 
 	if (queued <= 0) {
@@ -189,8 +197,24 @@ static __always_inline bool up_must_stay(const struct up_message *m, struct sock
 	return up_others_in_flight(own);
 }
 
+/* May this message go by TCP? Not past redirected data that its reader cannot see. */
+static __always_inline bool up_may_pass(struct up_conn *conn, const struct up_message *m)
+{
+	struct sk_psock *psock;
+
+	if (conn->broken)
+		return false;
+	if (!conn->stopped || conn->why != UP_WHY_SPLICE || up_queued(m->dir) <= 0)
+		return true;
+	psock = up_psock_of(m->peer);
+	if (!psock || up_psock_is_drained(psock))
+		return true;
+	up_conn_break(conn, !m->end, UP_WHY_SPLICE);
+	return false;
+}
+
 /*
- * Returns SK_PASS always: with a redirect set up, or without for TCP.
+ * Returns SK_PASS, with a redirect set up or without for TCP; SK_DROP only on a connection that is over.
  *
  * A reader asleep in tcp_bpf_recvmsg() takes any wake-up that brings no data for a time-out and returns EAGAIN, blocking
  * socket or not; another thread's send() or shutdown() on the same socket wakes it. So such a connection is not for us.
@@ -215,6 +239,8 @@ static __always_inline int up_message(struct sk_msg_md *msg)
 		return SK_PASS;
 
 	end = me->end & 1;
+	m.conn = conn;
+	m.end = end;
 	m.dir = &conn->dir[end];
 	m.peer = up_sock_at(conn->end[!end].sock);
 	m.peer_cookie = conn->end[!end].cookie;
@@ -227,7 +253,7 @@ static __always_inline int up_message(struct sk_msg_md *msg)
 	else if (conn->way != UP_WAY_SHORT_CIRCUIT)
 		why = UP_WHY_UNCONFIRMED;
 	else if (m.dir->state == UP_DIR_TCP && up_has_sleeping_reader(up_sock_at(conn->end[end].sock)))
-		up_conn_stop(conn, why = UP_WHY_THREADS);
+		up_note_stop(conn, end, why = UP_WHY_THREADS);
 	else
 		why = up_redirect_why(&m);
 
@@ -241,7 +267,7 @@ static __always_inline int up_message(struct sk_msg_md *msg)
 		why = UP_WHY_REDIRECT_FAILED;
 	}
 	up_went_by_tcp(m.dir, why);
-	return SK_PASS;
+	return up_may_pass(conn, &m) ? SK_PASS : SK_DROP;
 }
 
 #endif /* UNDERPASS_BPF_SHORT_CIRCUIT_H */

@@ -14,50 +14,39 @@ static __always_inline struct sock *up_sock_at(__u64 address)
 	return (struct sock *)address;
 }
 
-/* Gives a number back its type, for plain loads that read 0 where a probe would fail: a tenth of the cost of a helper
- * call. Linux 6.2; without it every read is a probe. */
+/*
+ * Reads. bpf_rdonly_cast() (Linux 6.2) gives a number back its type, for plain loads that yield 0 where a probe would
+ * fail: a tenth of the cost of a helper call. Pointers that up_typed_*() returned are read by up_read(), which is a probe
+ * where the kernel has no such cast.
+ */
 extern void *bpf_rdonly_cast(const void *obj, __u32 btf_id) __ksym __weak;
 
-/* Members are read in the order in which the statements stand. */
+#define up_read(pointer, member) (bpf_rdonly_cast ? (pointer)->member : BPF_CORE_READ(pointer, member))
+#define up_read_bits(pointer, member) \
+	(bpf_rdonly_cast ? (__u64)BPF_CORE_READ_BITFIELD(pointer, member) \
+			 : (__u64)BPF_CORE_READ_BITFIELD_PROBED(pointer, member))
+
+/* Reads before it stay before reads after it. */
 #define up_then() asm volatile("" ::: "memory")
+
+static __always_inline struct sock *up_typed_sock(void *sk)
+{
+	return bpf_rdonly_cast ? bpf_rdonly_cast(sk, bpf_core_type_id_kernel(struct sock)) : sk;
+}
+
+static __always_inline struct tcp_sock *up_typed_tcp(void *sk)
+{
+	return bpf_rdonly_cast ? bpf_rdonly_cast(sk, bpf_core_type_id_kernel(struct tcp_sock)) : sk;
+}
+
+static __always_inline struct inet_connection_sock *up_typed_icsk(void *sk)
+{
+	return bpf_rdonly_cast ? bpf_rdonly_cast(sk, bpf_core_type_id_kernel(struct inet_connection_sock)) : sk;
+}
 
 static __always_inline bool up_sock_is(struct sock *sk, __u64 cookie)
 {
-	if (bpf_rdonly_cast) {
-		sk = bpf_rdonly_cast(sk, bpf_core_type_id_kernel(struct sock));
-		return sk->__sk_common.skc_cookie.counter == (__s64)cookie;
-	}
-	return BPF_CORE_READ(sk, __sk_common.skc_cookie.counter) == (__s64)cookie;
-}
-
-/* What every message must know of its reader. */
-struct up_look {
-	unsigned long flags;
-	int rcvlowat;
-	__u32 copied_seq;
-	__u8 state;
-};
-
-static __always_inline struct up_look up_look_at(struct sock *sk)
-{
-	struct tcp_sock *tp = (struct tcp_sock *)sk;
-
-	if (bpf_rdonly_cast) {
-		sk = bpf_rdonly_cast(sk, bpf_core_type_id_kernel(struct sock));
-		tp = bpf_rdonly_cast(tp, bpf_core_type_id_kernel(struct tcp_sock));
-		return (struct up_look){
-			.flags = sk->__sk_common.skc_flags,
-			.rcvlowat = sk->sk_rcvlowat,
-			.copied_seq = tp->copied_seq,
-			.state = sk->__sk_common.skc_state,
-		};
-	}
-	return (struct up_look){
-		.flags = BPF_CORE_READ(sk, __sk_common.skc_flags),
-		.rcvlowat = BPF_CORE_READ(sk, sk_rcvlowat),
-		.copied_seq = BPF_CORE_READ(tp, copied_seq),
-		.state = BPF_CORE_READ(sk, __sk_common.skc_state),
-	};
+	return up_read(up_typed_sock(sk), __sk_common.skc_cookie.counter) == (__s64)cookie;
 }
 
 static __always_inline unsigned long up_sock_flag(enum sock_flags flag)
@@ -67,40 +56,53 @@ static __always_inline unsigned long up_sock_flag(enum sock_flags flag)
 
 #define UP_SOCK_FLAG(name) up_sock_flag(bpf_core_enum_value(enum sock_flags, name))
 
-/* Socket options under which redirected data would behave unlike TCP's, all at once: for the moments when a connection
- * is made or a direction is about to be redirected. */
-static __always_inline enum up_why up_sock_why(struct sock *sk)
+/* Socket options under which redirected data would behave unlike TCP's. An application may set them at any time, so they
+ * are looked at when a connection is made and at every message, in the sockets themselves: no hook on setsockopt() that
+ * everybody pays for, and nothing is missed that was set before or inherited. */
+static __always_inline enum up_why up_sock_why(struct sock *any)
 {
-	struct inet_connection_sock *icsk = (struct inet_connection_sock *)sk;
-	unsigned long flags = BPF_CORE_READ(sk, __sk_common.skc_flags);
-	struct tcp_sock *tp = (struct tcp_sock *)sk;
+	struct inet_connection_sock *icsk = up_typed_icsk(any);
+	struct sock *sk = up_typed_sock(any);
+	struct tcp_sock *tp = up_typed_tcp(any);
+	unsigned long flags = up_read(sk, __sk_common.skc_flags);
 
-	if (bpf_core_field_exists(tp->is_mptcp) && BPF_CORE_READ(tp, is_mptcp))
-		return UP_WHY_MPTCP;
-	if (BPF_CORE_READ(icsk, icsk_ulp_ops))
-		return UP_WHY_ULP;
-	if (BPF_CORE_READ_BITFIELD_PROBED(tp, repair))
-		return UP_WHY_REPAIR;
-	if (bpf_core_field_exists(tp->md5sig_info) && BPF_CORE_READ(tp, md5sig_info))
-		return UP_WHY_SIGNED;
-	if (bpf_core_field_exists(tp->ao_info) && BPF_CORE_READ(tp, ao_info))
-		return UP_WHY_SIGNED;
-	if (BPF_CORE_READ(sk, sk_filter))
-		return UP_WHY_SOCKET_FILTER;
+	if (up_read(sk, sk_rcvlowat) > 1)
+		return UP_WHY_RCVLOWAT;
 	if (flags & UP_SOCK_FLAG(SOCK_ZEROCOPY))
 		return UP_WHY_ZEROCOPY;
 	if (flags & (UP_SOCK_FLAG(SOCK_RCVTSTAMP) | UP_SOCK_FLAG(SOCK_TIMESTAMPING_RX_SOFTWARE)))
 		return UP_WHY_TIMESTAMPS;
-	if (BPF_CORE_READ_BITFIELD_PROBED(sk, sk_tsflags))
+	if (up_read_bits(sk, sk_tsflags))
 		return UP_WHY_TIMESTAMPS;
-	if (BPF_CORE_READ(sk, sk_peek_off) >= 0)
+	if (up_read(sk, sk_peek_off) >= 0)
 		return UP_WHY_PEEK_OFF;
-	if (BPF_CORE_READ_BITFIELD_PROBED(tp, recvmsg_inq))
+	if (up_read(sk, sk_filter))
+		return UP_WHY_SOCKET_FILTER;
+	if (up_read(icsk, icsk_ulp_ops))
+		return UP_WHY_ULP;
+	if (up_read_bits(tp, repair))
+		return UP_WHY_REPAIR;
+	if (up_read_bits(tp, recvmsg_inq))
 		return UP_WHY_INQ;
-	if (BPF_CORE_READ(sk, sk_rcvlowat) > 1)
-		return UP_WHY_RCVLOWAT;
-	if (BPF_CORE_READ_BITFIELD_PROBED(sk, sk_userlocks) & SOCK_RCVBUF_LOCK &&
-	    BPF_CORE_READ(sk, sk_rcvbuf) < (int)UP_MIN_LOCKED_RCVBUF)
+	return UP_WHY_NONE;
+}
+
+/* What besides cannot change any more once a connection stands, or hardly ever does. */
+static __always_inline enum up_why up_new_sock_why(struct sock *any)
+{
+	struct sock *sk = up_typed_sock(any);
+	struct tcp_sock *tp = up_typed_tcp(any);
+	enum up_why why = up_sock_why(any);
+
+	if (why)
+		return why;
+	if (bpf_core_field_exists(tp->is_mptcp) && up_read(tp, is_mptcp))
+		return UP_WHY_MPTCP;
+	if (bpf_core_field_exists(tp->md5sig_info) && up_read(tp, md5sig_info))
+		return UP_WHY_SIGNED;
+	if (bpf_core_field_exists(tp->ao_info) && up_read(tp, ao_info))
+		return UP_WHY_SIGNED;
+	if (up_read_bits(sk, sk_userlocks) & SOCK_RCVBUF_LOCK && up_read(sk, sk_rcvbuf) < (int)UP_MIN_LOCKED_RCVBUF)
 		return UP_WHY_SMALL_RCVBUF;
 	return UP_WHY_NONE;
 }

@@ -36,6 +36,14 @@ static __always_inline void up_count_fallback(enum up_why why)
 		stats->fallbacks[why]++;
 }
 
+static __always_inline void up_count_reset(enum up_why why)
+{
+	struct up_stats *stats = up_stats_get();
+
+	if (stats && why < UP_WHY_COUNT)
+		stats->resets[why]++;
+}
+
 static __always_inline void up_count_redirect(__u32 bytes)
 {
 	struct up_stats *stats = up_stats_get();

@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0 OR GPL-2.0-only
 /* The entry points, and nothing else: each hands its context to the header that owns the concept. */
+#include "calls.h"
 #include "establish.h"
 #include "kernel.h"
 #include "short_circuit.h"
@@ -62,6 +63,50 @@ SEC("tp_btf/sock_recv_length")
 int BPF_PROG(up_recv, struct sock *sk, int result, int flags)
 {
 	up_on_recv(sk, result, flags);
+	return 0;
+}
+
+SEC("fentry/tcp_splice_read")
+int BPF_PROG(up_splice, struct socket *socket)
+{
+	up_on_call(BPF_CORE_READ(socket, sk), UP_WHY_SPLICE);
+	return 0;
+}
+
+SEC("fentry/inet_ioctl")
+int BPF_PROG(up_ioctl, struct socket *socket, unsigned int command)
+{
+	if (up_asks_for_queue(command))
+		up_on_call(BPF_CORE_READ(socket, sk), UP_WHY_FIONREAD);
+	return 0;
+}
+
+SEC("perf_event")
+int up_splice_slot(struct bpf_perf_event_data *ctx)
+{
+	struct up_registers registers = up_registers_of(ctx);
+
+	up_on_call(up_sock_among(&registers), UP_WHY_SPLICE);
+	return 0;
+}
+
+SEC("perf_event")
+int up_ioctl_slot(struct bpf_perf_event_data *ctx)
+{
+	struct up_registers registers = up_registers_of(ctx);
+
+	if (up_queue_command_among(&registers))
+		up_on_call(up_sock_among(&registers), UP_WHY_FIONREAD);
+	return 0;
+}
+
+SEC("iter/tcp")
+int up_slots_of(struct bpf_iter__tcp *ctx)
+{
+	struct sock_common *common = ctx->sk_common;
+
+	if (common)
+		up_find_slots(common);
 	return 0;
 }
 

@@ -6,8 +6,32 @@
 #include "budget.h"
 #include "conns.h"
 #include "establish.h"
+#include "habits.h"
 #include "kernel.h"
 #include "socket.h"
+
+/* Urgent data: read as such, or waiting to be. Either end's business, since a redirected message cannot carry it. */
+static __always_inline bool up_is_urgent(struct sock *sk, int flags)
+{
+	struct tcp_sock *tp = (struct tcp_sock *)sk;
+
+	return flags & MSG_OOB || BPF_CORE_READ(tp, urg_data);
+}
+
+/* How this read was asked for. */
+static __always_inline void up_judge_read(struct up_conn *conn, __u32 end, struct sock *sk, int flags)
+{
+	if (up_is_urgent(sk, flags)) {
+		up_note_stop(conn, end, UP_WHY_URGENT);
+		up_note_stop(conn, !end, UP_WHY_URGENT);
+	}
+	if (flags & MSG_DONTWAIT)
+		return;
+	if (flags & MSG_WAITALL)
+		up_note_stop(conn, end, UP_WHY_WAITALL);
+	/* The connection goes on: `on` puts up with it, and `auto` stops the whole workload. */
+	up_note_trait(conn, end, UP_WHY_BLOCKING);
+}
 
 /* A recv() of any kind returned `result` on a socket. Runs for every socket of the machine, so what is not ours leaves
  * at the first line. */
@@ -16,19 +40,23 @@ static __always_inline void up_on_recv(struct sock *sk, int result, int flags)
 	struct up_sk *me = bpf_sk_storage_get(&up_sk, sk, 0, 0);
 	struct up_conn *conn;
 	struct up_dir *dir;
+	__u32 end;
 
 	if (!me || flags & MSG_ERRQUEUE)
 		return;
 	conn = up_conn_find(me->conn);
 	if (!conn)
 		return;
-	dir = &conn->dir[!me->end];
-	/* Before the bytes are counted: who sees the bytes must see this. A non-blocking reader waits for nothing. */
-	if (flags & MSG_WAITALL && !(flags & MSG_DONTWAIT) && conn->way == UP_WAY_SHORT_CIRCUIT)
-		up_conn_stop(conn, UP_WHY_WAITALL);
-	if (result <= 0 || flags & MSG_PEEK)
+	end = me->end & 1;
+	dir = &conn->dir[!end];
+	/* Before the bytes are counted: who sees the bytes must see this. */
+	if (up_conn_is_watched(conn))
+		up_judge_read(conn, end, sk, flags);
+	if (result <= 0 || flags & (MSG_PEEK | MSG_OOB))
 		return;
 	__sync_fetch_and_add(&dir->seen, result);
+	if (conn->why == UP_WHY_LEARNING)
+		up_learn_read(conn, end, !dir->reads);
 	if (dir->reads < UP_FIRST_READS)
 		dir->reads++;
 }
@@ -47,11 +75,18 @@ static __always_inline void up_sweep_socket(struct sock *sk, struct up_sk *me)
 	if (!conn || conn->end[end].sock != (__u64)sk || conn->closed & (1u << end))
 		return;
 	up_refresh_bytes(conn, end, tp, BPF_CORE_READ(sk, __sk_common.skc_state));
+	/* Said again for as long as it is true: the first time nobody may have listened. */
+	if (conn->broken && conn->broken_end == end)
+		up_wake_agent(me->conn);
 	if (!conn->end[end].mapped)
 		return;
 	psock = up_psock_of(sk);
-	if (psock && !up_psock_is_drained(psock))
+	if (psock && !up_psock_is_drained(psock)) {
+		/* It has had a second, and never looks there. */
+		if (conn->stopped && conn->why == UP_WHY_SPLICE)
+			up_conn_break(conn, end, UP_WHY_SPLICE);
 		return;
+	}
 	towards = &conn->dir[!end];
 	up_tokens_release(towards, conn->end[end].netns_cookie);
 	if (!conn->stopped)

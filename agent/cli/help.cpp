@@ -115,6 +115,10 @@ From some message on:
   stopped                ... for this connection: a label went, or a namespace was detached
   waitall                ... because a reader used MSG_WAITALL
   threads                ... because one thread sends while another sleeps in recv() on the same socket
+  splice, fionread       ... because a reader used splice(), FIONREAD or SIOCATMARK
+  urgent                 ... because of MSG_OOB
+For a workload in mode auto, from the next connection on: those above, and
+  blocking, unread-close a reader sleeps in recv(), or closed with unread data
 Message by message:
   first-messages         the reader's first reads are watched for what short-circuit cannot carry
   unread                 the reader has not taken all earlier TCP bytes yet
@@ -122,6 +126,7 @@ Message by message:
   reader-busy            a reader holds the socket right now
   reader-waits           a reader sleeps where only TCP bytes wake it
   queue-full             the reader is slow: the connection's cap is reached
+  bulk                   a stream of large messages, whose reader copies at the same time
   pod-budget, node-budget, tcp-pressure
                          memory is short: the pod's share, the node's, the kernel's for TCP
   keepalive              one message a minute goes by TCP, so that connection tracking does not forget

@@ -3,6 +3,7 @@
 #pragma once
 
 #include <cstdint>
+#include <string>
 
 #include "underpass/abi.h"
 
@@ -12,5 +13,8 @@ struct Connection {
   std::uint64_t id = 0;
   up_conn record{};
 };
+
+// "10.0.0.1:40000 -> 10.0.0.2:80"
+std::string describe(const up_conn& record);
 
 }  // namespace underpass::dataplane

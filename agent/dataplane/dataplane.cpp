@@ -6,14 +6,35 @@
 #include <ctime>
 
 #include "agent/dataplane/detach.h"
+#include "agent/dataplane/netns.h"
 #include "agent/dataplane/pins.h"
+#include "agent/dataplane/sock_destroy.h"
 
 namespace underpass::dataplane {
 namespace {
 
 bool is_mapped(const up_conn& record) { return record.end[UP_CLIENT].mapped != 0 || record.end[UP_SERVER].mapped != 0; }
 
+bool wants_watch(const std::pair<const NetnsCookie, up_pod>& entry) { return entry.second.mode != UP_MODE_OFF; }
+
 bool equal(const up_pod& a, const up_pod& b) { return std::memcmp(&a, &b, sizeof(a)) == 0; }
+
+Result<bool> destroy_end(const up_conn& record, unsigned end) {
+  const up_end& local = record.end[end];
+  auto netns = find_netns(local.netns_cookie);
+  if (!netns) return false;
+  return destroy_socket(netns->get(), local, record.end[1 - end]);
+}
+
+// By the end that did it, so that the other one gets a RST as it would from TCP; a socket that closed may be gone by
+// now, then by the other.
+Result<void> reset_connection(const up_conn& record) {
+  const unsigned end = record.broken_end & 1;
+  auto done = destroy_end(record, end);
+  if (done && !*done) done = destroy_end(record, 1 - end);
+  if (!done) return std::unexpected(done.error());
+  return {};
+}
 
 }  // namespace
 
@@ -46,7 +67,9 @@ Result<std::unique_ptr<Dataplane>> Dataplane::open(const Options& options,
   auto programs = Programs::load(options.pin_dir, Programs::Purpose::kRun, fitness);
   if (!programs) return std::unexpected(programs.error());
 
-  std::unique_ptr<Dataplane> dataplane(new Dataplane(std::move(*programs)));
+  auto wakes = Wakes::open((*programs)->wake_map());
+  if (!wakes) return std::unexpected(wakes.error());
+  std::unique_ptr<Dataplane> dataplane(new Dataplane(std::move(*programs), std::move(*wakes)));
   dataplane->fit_ = fitness.short_circuit;
   Maps& maps = dataplane->maps();
   maps.add_pool(0);
@@ -58,6 +81,7 @@ Result<std::unique_ptr<Dataplane>> Dataplane::open(const Options& options,
       .pod_budget = options.node_budget / 4,
       .dir_bytes = UP_DEFAULT_DIR_BYTES,
       .dir_messages = UP_DEFAULT_DIR_MESSAGES,
+      .watched_ns = maps.config().watched_ns,
   });
   dataplane->applied_ = maps.tables();
   if (done) done = dataplane->update_watch(false);
@@ -70,18 +94,22 @@ Result<std::unique_ptr<Dataplane>> Dataplane::open(const Options& options,
   return dataplane;
 }
 
-// Reads are watched while a pod may be short-circuited, and while a connection still is.
+// Sockets are watched while a pod may be short-circuited or is learned from, and while a connection still is.
 Result<void> Dataplane::update_watch(bool wanted) {
-  const auto is_on = [](const auto& entry) { return entry.second.mode == UP_MODE_ON; };
-  wanted = fit_ && (wanted || std::ranges::any_of(applied_.pods, is_on));
+  wanted = fit_ && (wanted || std::ranges::any_of(applied_.pods, wants_watch));
   if (!wanted && watching_) {
     const auto connections = maps().connections();
     wanted = std::ranges::any_of(connections, [](const auto& connection) { return is_mapped(connection.record); });
   }
   if (wanted == watching_ && wanted) return {};
-  auto done = programs_->watch_reads(wanted);
-  if (done) watching_ = wanted;
-  return done;
+  auto watch = programs_->watch(wanted);
+  if (!watch) return std::unexpected(watch.error());
+  watching_ = wanted;
+  calls_problem_ = watch->calls_problem;
+  if (wanted && !watch->fresh) return {};
+  auto config = maps().config();
+  config.watched_ns = wanted ? monotonic_ns() : 0;
+  return maps().set_config(config);
 }
 
 std::vector<Error> Dataplane::apply(const compile::Tables& wanted) {
@@ -107,9 +135,8 @@ std::vector<Error> Dataplane::apply(const compile::Tables& wanted) {
   });
 
   // Before the first pod may short-circuit, reads must be seen.
-  const bool any_on =
-      std::ranges::any_of(wanted.pods, [](const auto& entry) { return entry.second.mode == UP_MODE_ON; });
-  const bool watched = check("watch reads", update_watch(any_on));
+  const bool any = std::ranges::any_of(wanted.pods, wants_watch);
+  const bool watched = check("watch sockets", update_watch(any));
   for (const auto& [cookie, pod] : wanted.pods) {
     up_pod row = pod;
     if (!watched) row.mode = UP_MODE_OFF;
@@ -123,8 +150,24 @@ std::vector<Error> Dataplane::apply(const compile::Tables& wanted) {
     if (applied_.ips.contains(address) || !applied_.pods.contains(cookie)) continue;
     if (check("address " + address.to_string(), kernel.put_ip(address, cookie))) applied_.ips.emplace(address, cookie);
   }
-  check("watch reads", update_watch(any_on));
+  check("watch sockets", update_watch(any));
   return errors;
+}
+
+std::vector<Dataplane::Reset> Dataplane::attend() {
+  std::vector<Reset> out;
+  const auto ids = wakes_->take();
+  for (const std::uint64_t id : std::set<std::uint64_t>(ids.begin(), ids.end())) {
+    const auto connection = maps().connection(id);
+    if (!connection || connection->record.broken == UP_WHY_NONE) continue;
+    const up_conn& record = connection->record;
+    out.push_back({.connection = describe(record), .why = record.broken, .done = reset_connection(record)});
+  }
+  if (!ids.empty()) {
+    (void)programs_->sweep();
+    unmap_drained(maps());
+  }
+  return out;
 }
 
 Result<void> Dataplane::tick() {

@@ -14,6 +14,7 @@
 #include "agent/dataplane/maps.h"
 #include "agent/dataplane/probe.h"
 #include "agent/dataplane/programs.h"
+#include "agent/dataplane/wakes.h"
 #include "underpass/result.h"
 
 namespace underpass::dataplane {
@@ -39,18 +40,35 @@ class Dataplane {
   // Once a second: byte counts, tokens of drained queues, connections on their way back to TCP, old source records.
   Result<void> tick();
 
+  // Readable when BPF wants a connection looked at at once: then call attend().
+  [[nodiscard]] int wake_fd() const { return wakes_->fd(); }
+  // Resets connections that cannot go on, and says which. Leads stopped ones back to TCP.
+  struct Reset {
+    std::string connection;  // "10.0.0.1:40000 -> 10.0.0.2:80"
+    up_why why;
+    Result<void> done;
+  };
+  std::vector<Reset> attend();
+
+  // Why splice() and FIONREAD are not seen although this kernel could show them; empty: they are. Nobody in mode `auto`
+  // can be short-circuited then.
+  [[nodiscard]] const std::string& calls_problem() const { return calls_problem_; }
+
   // With byte counts of this moment.
   [[nodiscard]] std::vector<Connection> connections();
   [[nodiscard]] Maps& maps() { return programs_->maps(); }
 
  private:
-  explicit Dataplane(std::unique_ptr<Programs> programs) : programs_(std::move(programs)) {}
+  Dataplane(std::unique_ptr<Programs> programs, std::unique_ptr<Wakes> wakes)
+      : programs_(std::move(programs)), wakes_(std::move(wakes)) {}
   Result<void> update_watch(bool wanted);
 
   std::unique_ptr<Programs> programs_;
+  std::unique_ptr<Wakes> wakes_;
   compile::Tables applied_;
   bool fit_ = false;  // the kernel may short-circuit
   bool watching_ = false;
+  std::string calls_problem_;
 };
 
 // Unmaps both ends of every stopped connection whose queues are drained. Returns those that are not yet.

@@ -18,16 +18,6 @@ namespace {
 
 constexpr auto kPoll = std::chrono::milliseconds(50);
 
-std::string endpoint(const up_end& end) {
-  const IpAddress address(end.addr);
-  const std::string text = address.is_v4() ? address.to_string() : "[" + address.to_string() + "]";
-  return text + ":" + std::to_string(ntohs(end.port));
-}
-
-std::string describe(const up_conn& record) {
-  return endpoint(record.end[UP_CLIENT]) + " -> " + endpoint(record.end[UP_SERVER]);
-}
-
 void unpin(const std::string& pin_dir, const std::string& name, std::vector<std::string>& removed) {
   if (::unlink((pin_dir + "/" + name).c_str()) == 0) removed.push_back(name);
 }

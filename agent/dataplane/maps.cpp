@@ -45,6 +45,13 @@ Result<void> Maps::set_config(const up_config& config) {
   return {};
 }
 
+up_config Maps::config() const {
+  const __u32 zero = 0;
+  up_config config{};
+  bpf_map_lookup_elem(fds_.config, &zero, &config);
+  return config;
+}
+
 compile::Tables Maps::tables() const {
   compile::Tables tables;
   for_each<__u64, up_pod>(fds_.pods, [&](const auto& cookie, const auto& pod) { tables.pods[cookie] = pod; });
@@ -77,6 +84,12 @@ std::vector<Connection> Maps::connections() const {
   for_each<__u64, up_conn>(fds_.conns,
                            [&](const auto& id, const auto& record) { out.push_back({.id = id, .record = record}); });
   return out;
+}
+
+std::optional<Connection> Maps::connection(std::uint64_t id) const {
+  Connection connection{.id = id};
+  if (bpf_map_lookup_elem(fds_.conns, &id, &connection.record) != 0) return std::nullopt;
+  return connection;
 }
 
 void Maps::unmap_socket(SocketCookie cookie) { bpf_map_delete_elem(fds_.socks, &cookie); }
@@ -119,6 +132,7 @@ up_stats Maps::stats() const {
     sum.redirected_bytes += value.redirected_bytes;
     for (size_t i = 0; i < std::size(sum.connections); ++i) sum.connections[i] += value.connections[i];
     for (size_t i = 0; i < std::size(sum.fallbacks); ++i) sum.fallbacks[i] += value.fallbacks[i];
+    for (size_t i = 0; i < std::size(sum.resets); ++i) sum.resets[i] += value.resets[i];
   }
   return sum;
 }

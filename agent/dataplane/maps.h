@@ -5,6 +5,7 @@
 #include <cstdint>
 #include <functional>
 #include <map>
+#include <optional>
 #include <vector>
 
 #include "agent/compile/compile.h"
@@ -18,12 +19,13 @@ namespace underpass::dataplane {
 class Maps {
  public:
   struct Fds {
-    int config = -1, pods = -1, ips = -1, sources = -1, conns = -1, socks = -1, budget = -1, stats = -1;
+    int config = -1, pods = -1, ips = -1, sources = -1, conns = -1, socks = -1, budget = -1, stats = -1, habits = -1;
   };
   Maps() = default;
   explicit Maps(Fds fds) : fds_(fds) {}
 
   Result<void> set_config(const up_config& config);
+  [[nodiscard]] up_config config() const;
 
   // Enrolled pods and their addresses, as they stand in the kernel.
   [[nodiscard]] compile::Tables tables() const;
@@ -33,6 +35,7 @@ class Maps {
   void remove_ip(const IpAddress& address);
 
   [[nodiscard]] std::vector<Connection> connections() const;
+  [[nodiscard]] std::optional<Connection> connection(std::uint64_t id) const;
 
   // Takes the socket out of the sockhash: it is a plain TCP socket again. Its queue must be empty.
   void unmap_socket(SocketCookie cookie);

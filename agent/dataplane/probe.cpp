@@ -37,6 +37,27 @@ Capability row(std::string name, bool good, std::string found, std::string missi
           .reason = good ? std::move(found) : std::move(missing)};
 }
 
+constexpr const char* kCalls = "call-watch";
+constexpr const char* kByFentry = "splice(), FIONREAD and SIOCATMARK are seen by fentry";
+
+Capability call_row(CallMeans means) {
+  switch (means) {
+    case CallMeans::kFentry:
+      return {.name = kCalls, .result = "guarded", .reason = kByFentry};
+    case CallMeans::kWatchpoints:
+      return {.name = kCalls,
+              .result = "guarded",
+              .reason =
+                  "splice(), FIONREAD and SIOCATMARK are seen by hardware watchpoints (no fentry here): those "
+                  "calls take some microseconds more on every TCP socket of the node"};
+    case CallMeans::kNone:
+      break;
+  }
+  return {.name = kCalls,
+          .result = "tcp",
+          .reason = "neither fentry nor hardware watchpoints: splice() and FIONREAD cannot be seen"};
+}
+
 }  // namespace
 
 Result<std::vector<Capability>> probe_capabilities() {
@@ -68,6 +89,7 @@ Result<std::vector<Capability>> probe_capabilities() {
           "tracepoint sock_recv_length is missing (Linux 6.3): MSG_WAITALL cannot be seen");
   if (reads.result == "exact") reads.result = "guarded";
   rows.push_back(std::move(reads));
+  rows.push_back(call_row(probe_call_means()));
   return rows;
 }
 
@@ -76,6 +98,9 @@ Programs::Fitness fitness_of(const std::vector<Capability>& capabilities) {
   fitness.short_circuit = std::ranges::none_of(capabilities, [](const auto& row) { return row.result == "tcp"; });
   fitness.sees_reads =
       std::ranges::any_of(capabilities, [](const auto& row) { return row.name == kReads && row.result != "tcp"; });
+  const auto calls = std::ranges::find(capabilities, kCalls, &Capability::name);
+  if (calls != capabilities.end() && calls->result != "tcp")
+    fitness.calls = calls->reason == kByFentry ? CallMeans::kFentry : CallMeans::kWatchpoints;
   return fitness;
 }
 

@@ -12,7 +12,10 @@
 #include <cstdio>
 #include <cstring>
 #include <filesystem>
+#include <initializer_list>
 
+#include "agent/dataplane/iterator.h"
+#include "agent/dataplane/links.h"
 #include "agent/dataplane/pins.h"
 #include "underpass.skel.h"
 
@@ -42,19 +45,10 @@ struct SkeletonDeleter {
   void operator()(underpass_bpf* skeleton) const { underpass_bpf__destroy(skeleton); }
 };
 
-std::string tag_of_program(int fd) {
-  bpf_prog_info info{};
+__u32 id_of_map(int fd) {
+  bpf_map_info info{};
   __u32 size = sizeof(info);
-  if (bpf_obj_get_info_by_fd(fd, &info, &size) != 0) return {};
-  return {reinterpret_cast<const char*>(info.tag), sizeof(info.tag)};
-}
-
-std::string tag_of_linked_program(int link_fd) {
-  bpf_link_info info{};
-  __u32 size = sizeof(info);
-  if (bpf_obj_get_info_by_fd(link_fd, &info, &size) != 0) return {};
-  UniqueFd program(bpf_prog_get_fd_by_id(info.prog_id));
-  return program ? tag_of_program(program.get()) : std::string{};
+  return bpf_obj_get_info_by_fd(fd, &info, &size) == 0 ? info.id : 0;
 }
 
 // Who sits on the cgroup or above it with a program that allows no other: "prog_name (id 12) on /sys/fs/cgroup/x".
@@ -73,34 +67,15 @@ std::string exclusive_owner(const std::string& cgroup_root, bpf_attach_type type
   return "unknown";
 }
 
-// Runs an iterator program over a map to its end.
-Result<void> run_iterator(const char* name, const bpf_program* program, int map_fd) {
-  bpf_iter_link_info target{};
-  target.map.map_fd = static_cast<__u32>(map_fd);
-  bpf_link_create_opts options{};
-  options.sz = sizeof(options);
-  options.iter_info = &target;
-  options.iter_info_len = sizeof(target);
-  UniqueFd link(bpf_link_create(bpf_program__fd(program), 0, BPF_TRACE_ITER, &options));
-  if (!link) return fail_errno(std::string("attach iterator ") + name);
-  UniqueFd iterator(bpf_iter_create(link.get()));
-  if (!iterator) return fail_errno(std::string("create iterator ") + name);
-  std::array<char, 64> nothing{};
-  for (;;) {
-    const ssize_t size = ::read(iterator.get(), nothing.data(), nothing.size());
-    if (size == 0) return {};
-    if (size < 0 && errno != EAGAIN && errno != EINTR) return fail_errno(std::string("run iterator ") + name);
-  }
-}
-
 }  // namespace
 
 struct Programs::Impl {
   std::string pin_dir;
+  CallMeans calls = CallMeans::kNone;
   std::unique_ptr<underpass_bpf, SkeletonDeleter> skeleton;
   Maps maps;
 
-  [[nodiscard]] std::string link_path(const std::string& name) const { return pin_dir + "/link_" + name; }
+  [[nodiscard]] std::string link_path(const std::string& name) const { return dataplane::link_path(pin_dir, name); }
 
   // A pinned link with this very program stays as it is; one with another gets ours in its place.
   Result<void> attach_cgroup(const std::string& name, const bpf_program* program, bpf_attach_type type,
@@ -108,7 +83,7 @@ struct Programs::Impl {
     const int program_fd = bpf_program__fd(program);
     UniqueFd link(bpf_obj_get(link_path(name).c_str()));
     if (link) {
-      if (tag_of_linked_program(link.get()) == tag_of_program(program_fd)) return {};
+      if (runs_program(link.get(), program_fd)) return {};
       if (bpf_link_update(link.get(), program_fd, nullptr) == 0) return {};
       return fail_errno("replace the program of " + link_path(name));
     }
@@ -127,6 +102,7 @@ struct Programs::Impl {
 Programs::Programs(std::unique_ptr<Impl> impl) : impl_(std::move(impl)) {}
 Programs::~Programs() = default;
 Maps& Programs::maps() { return impl_->maps; }
+int Programs::wake_map() const { return bpf_map__fd(impl_->skeleton->maps.up_wake); }
 
 Result<std::unique_ptr<Programs>> Programs::load(const std::string& pin_dir, Purpose purpose, Fitness fitness) {
   libbpf_set_strict_mode(LIBBPF_STRICT_ALL);
@@ -146,11 +122,17 @@ Result<std::unique_ptr<Programs>> Programs::load(const std::string& pin_dir, Pur
   if (!impl->skeleton) return fail_libbpf("open the BPF object", errno);
   auto& programs = impl->skeleton->progs;
   impl->skeleton->rodata->up_kernel_is_fit = fitness.short_circuit ? 1 : 0;
-  bpf_program__set_autoload(programs.up_recv, fitness.sees_reads && purpose == Purpose::kRun);
-  if (purpose == Purpose::kInspect)
-    for (auto* program : {programs.up_connect4, programs.up_connect6, programs.up_sockops, programs.up_msg})
-      bpf_program__set_autoload(program, false);
-  if (!fitness.short_circuit) bpf_program__set_autoload(programs.up_msg, false);
+  const auto load_if = [](bool wanted, std::initializer_list<bpf_program*> list) {
+    for (auto* program : list) bpf_program__set_autoload(program, wanted);
+  };
+  const bool run = purpose == Purpose::kRun;
+  load_if(run, {programs.up_connect4, programs.up_connect6, programs.up_sockops});
+  load_if(run && fitness.short_circuit, {programs.up_msg});
+  load_if(run && fitness.sees_reads, {programs.up_recv});
+  load_if(run && fitness.calls == CallMeans::kFentry, {programs.up_splice, programs.up_ioctl});
+  load_if(run && fitness.calls == CallMeans::kWatchpoints,
+          {programs.up_splice_slot, programs.up_ioctl_slot, programs.up_slots_of});
+  impl->calls = run ? fitness.calls : CallMeans::kNone;
 
   if (const int error = underpass_bpf__load(impl->skeleton.get()); error != 0)
     return fail_libbpf("load the BPF programs", error);
@@ -165,7 +147,9 @@ Result<std::unique_ptr<Programs>> Programs::load(const std::string& pin_dir, Pur
       .socks = bpf_map__fd(maps.up_socks),
       .budget = bpf_map__fd(maps.up_budget),
       .stats = bpf_map__fd(maps.up_stats),
+      .habits = bpf_map__fd(maps.up_habits),
   });
+  impl->skeleton->bss->up_sk_map_id = id_of_map(bpf_map__fd(maps.up_sk));
   return std::unique_ptr<Programs>(new Programs(std::move(impl)));
 }
 
@@ -184,32 +168,36 @@ Result<void> Programs::attach(const std::string& cgroup_root) {
   return impl_->attach_cgroup("connect6", programs.up_connect6, BPF_CGROUP_INET6_CONNECT, cgroup_root);
 }
 
-Result<void> Programs::watch_reads(bool on) {
+Result<Programs::Watch> Programs::watch(bool on) {
   const std::string path = impl_->link_path("recv");
+  Watch watch;
   if (!on) {
     if (::unlink(path.c_str()) != 0 && errno != ENOENT) return fail_errno("unpin " + path);
-    return {};
+    detach_call_watch(impl_->pin_dir);
+    return watch;
   }
+  if (auto done = attach_call_watch(*impl_->skeleton, impl_->calls, impl_->pin_dir); !done)
+    watch.calls_problem = done.error().message;
   const int program_fd = bpf_program__fd(impl_->skeleton->progs.up_recv);
-  if (program_fd < 0) return {};
-  if (UniqueFd link(bpf_obj_get(path.c_str())); link) {
-    if (tag_of_linked_program(link.get()) == tag_of_program(program_fd)) return {};
-    // Tracepoint links take no new program. Reads in the gap are not seen, so their directions stay on TCP.
-    ::unlink(path.c_str());
-  }
+  if (program_fd < 0 || is_pinned_with(path, program_fd)) return watch;
+  // Tracepoint links take no new program. Reads in the gap are not seen, so their directions stay on TCP.
+  ::unlink(path.c_str());
   UniqueFd link(bpf_raw_tracepoint_open(nullptr, program_fd));
   if (!link) return fail_errno("attach up_recv to the tracepoint sock_recv_length");
   if (bpf_obj_pin(link.get(), path.c_str()) != 0) return fail_errno("pin " + path);
-  return {};
+  watch.fresh = true;
+  return watch;
 }
 
 Result<void> Programs::sweep() {
-  return run_iterator("up_sweep", impl_->skeleton->progs.up_sweep, bpf_map__fd(impl_->skeleton->maps.up_sk));
+  return run_iterator("up_sweep", bpf_program__fd(impl_->skeleton->progs.up_sweep),
+                      bpf_map__fd(impl_->skeleton->maps.up_sk));
 }
 
 Result<void> Programs::stop(NetnsCookie netns) {
   impl_->skeleton->bss->up_stop_netns = netns;
-  return run_iterator("up_stop", impl_->skeleton->progs.up_stop, bpf_map__fd(impl_->skeleton->maps.up_conns));
+  return run_iterator("up_stop", bpf_program__fd(impl_->skeleton->progs.up_stop),
+                      bpf_map__fd(impl_->skeleton->maps.up_conns));
 }
 
 }  // namespace underpass::dataplane

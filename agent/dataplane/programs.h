@@ -7,6 +7,7 @@
 #include <string>
 #include <vector>
 
+#include "agent/dataplane/call_watch.h"
 #include "agent/dataplane/maps.h"
 #include "underpass/ids.h"
 #include "underpass/result.h"
@@ -22,6 +23,7 @@ class Programs {
   struct Fitness {
     bool short_circuit = false;  // the kernel passed the probes; else every connection is direct
     bool sees_reads = false;     // it has the tracepoint sock_recv_length
+    CallMeans calls = CallMeans::kNone;
   };
 
   static Result<std::unique_ptr<Programs>> load(const std::string& pin_dir, Purpose purpose, Fitness fitness);
@@ -31,10 +33,16 @@ class Programs {
 
   // Attaches what decides and pins the links; links of an earlier agent get the new programs without a gap.
   Result<void> attach(const std::string& cgroup_root);
-  // The tracepoint on recv() costs every recv() of the machine a little, so it is there only while somebody needs it.
-  Result<void> watch_reads(bool on);
+  // Watches what sockets are asked for: recv(), and the calls of call_watch.h. That costs every recv() of the machine a
+  // little, so it is on only while somebody needs it.
+  struct Watch {
+    bool fresh = false;         // recv() was not watched until now
+    std::string calls_problem;  // why those calls are not seen; empty: they are
+  };
+  Result<Watch> watch(bool on);
 
   [[nodiscard]] Maps& maps();
+  [[nodiscard]] int wake_map() const;
 
   // Brings the records of all live sockets up to date.
   Result<void> sweep();

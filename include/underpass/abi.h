@@ -139,6 +139,7 @@ struct up_config {
 	__u64 pod_budget;    /* ... of which those towards one pod */
 	__u32 dir_bytes;     /* cap of one direction: charge in bytes */
 	__u32 dir_messages;  /* ... and messages */
+	__u64 watched_ns;    /* every recv() since then is seen by up_recv; 0: none is */
 };
 
 /* up_pods: HASH by netns cookie (__u64): the enrolled pods of this node. */
@@ -146,7 +147,7 @@ struct up_pod {
 	enum up_mode mode;
 	__u32 peers_mesh;   /* 1: short-circuit-peers: mesh */
 	__u32 namespace_id; /* equal for two pods exactly when they are in one namespace */
-	__u32 pad;
+	__u32 learned;      /* 1: nobody said `on`: it was learned */
 	char namespace_name[UP_NS_NAME_LEN];
 	char name[UP_POD_NAME_LEN];
 };
@@ -201,6 +202,7 @@ struct up_dir {
 	__u64 seen;        /* payload that recv() calls of the reader have returned, whichever way it came */
 	__u64 last_tcp_ns; /* when a message last went by TCP */
 	__u64 drained_at;  /* redirected_bytes - seen when the queue was empty: what exceeds it now is queued */
+	__u64 traits;      /* bit UP_TRAIT(why): what its reader was seen to do */
 	__u32 charge;      /* what the queue was charged with at the last redirected message; 0: drained */
 	__u32 messages;    /* how many messages that was, at the most */
 	__u32 held;        /* tokens taken from the pools */
@@ -227,6 +229,8 @@ struct up_conn {
 	enum up_why why; /* way direct: why not short-circuit */
 	__u32 stopped;   /* 1: no new message is short-circuited */
 	__u32 closed;    /* bit UP_CLIENT, bit UP_SERVER: that end is closed */
+	enum up_why broken; /* not NONE: cannot go on as TCP would; nothing more is sent, and the agent resets broken_end */
+	__u32 broken_end;
 	struct up_end end[2];
 	struct up_dir dir[2];
 };
@@ -257,6 +261,7 @@ struct up_stats {
 	__u64 redirected_messages;
 	__u64 redirected_bytes;
 	__u64 fallbacks[UP_WHY_COUNT]; /* connections and messages, by enum up_why */
+	__u64 resets[UP_WHY_COUNT];    /* connections that could not go on, by enum up_why */
 };
 
 /* up_sk: SK_STORAGE: what a socket knows of itself. Freed with the socket. */
@@ -273,19 +278,19 @@ struct up_sk {
 #endif
 
 UP_ASSERT(sizeof(struct up_addr) == 16);
-UP_ASSERT(sizeof(struct up_config) == 32);
+UP_ASSERT(sizeof(struct up_config) == 40);
 UP_ASSERT(sizeof(struct up_pod) == 16 + UP_NS_NAME_LEN + UP_POD_NAME_LEN);
 UP_ASSERT(sizeof(struct up_ip_key) == 16);
 UP_ASSERT(sizeof(struct up_ip) == 8);
 UP_ASSERT(sizeof(struct up_source_key) == 48);
 UP_ASSERT(sizeof(struct up_source) == 32);
 UP_ASSERT(sizeof(struct up_end) == 48);
-UP_ASSERT(sizeof(struct up_dir) == 80);
-UP_ASSERT(sizeof(struct up_conn) == 32 + 2 * 48 + 2 * 80);
+UP_ASSERT(sizeof(struct up_dir) == 88);
+UP_ASSERT(sizeof(struct up_conn) == 40 + 2 * 48 + 2 * 88);
 UP_ASSERT(sizeof(struct up_budget) == 8);
 UP_ASSERT(sizeof(struct up_habits) == 32);
 UP_ASSERT(UP_WHY_COUNT <= 64);
-UP_ASSERT(sizeof(struct up_stats) == 8 * (5 + UP_WHY_COUNT));
+UP_ASSERT(sizeof(struct up_stats) == 8 * (5 + 2 * UP_WHY_COUNT));
 UP_ASSERT(sizeof(struct up_sk) == 16);
 
 #endif /* UNDERPASS_ABI_H */

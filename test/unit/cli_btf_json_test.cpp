@@ -55,9 +55,9 @@ up_addr address(const char* text) { return IpAddress::parse(text).value().to_abi
 
 TEST_CASE("btf json: the keys and values of abi.h") {
   up_pod pod{
-      .mode = UP_MODE_ON, .peers_mesh = 1, .namespace_id = 3, .pad = 0xdead, .namespace_name = "shop", .name = "web"};
+      .mode = UP_MODE_ON, .peers_mesh = 1, .namespace_id = 3, .learned = 1, .namespace_name = "shop", .name = "web"};
   CHECK(decoded("up_pod", pod) ==
-        R"({"mode":"on","peers_mesh":1,"namespace_id":3,"namespace_name":"shop","name":"web"})");
+        R"({"mode":"on","peers_mesh":1,"namespace_id":3,"learned":1,"namespace_name":"shop","name":"web"})");
 
   up_source_key key{};
   key.server_netns = 18'446'744'073'709'551'615U;

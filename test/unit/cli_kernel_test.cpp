@@ -142,17 +142,20 @@ std::pair<UniqueFd, UniqueFd> tcp_pair() {
 
 TEST_CASE("map dump: hashes of the mesh") {
   const PinnedMaps maps;
-  maps.put(
-      "up_pods", std::uint64_t{12},
-      up_pod{
-          .mode = UP_MODE_AUTO, .peers_mesh = 0, .namespace_id = 1, .pad = 0, .namespace_name = "shop", .name = "web"});
+  maps.put("up_pods", std::uint64_t{12},
+           up_pod{.mode = UP_MODE_AUTO,
+                  .peers_mesh = 0,
+                  .namespace_id = 1,
+                  .learned = 0,
+                  .namespace_name = "shop",
+                  .name = "web"});
   maps.put(
       "up_pods", std::uint64_t{7},
-      up_pod{.mode = UP_MODE_ON, .peers_mesh = 1, .namespace_id = 2, .pad = 0, .namespace_name = "a", .name = "b"});
+      up_pod{.mode = UP_MODE_ON, .peers_mesh = 1, .namespace_id = 2, .learned = 0, .namespace_name = "a", .name = "b"});
   CHECK(json::serialize(maps.dump("up_pods")) ==
         compact(R"({"map": "up_pods", "type": "hash", "note": null, "entries": [
-    {"key": "7", "value": {"mode": "on", "peers_mesh": 1, "namespace_id": 2, "namespace_name": "a", "name": "b"}},
-    {"key": "12", "value": {"mode": "auto", "peers_mesh": 0, "namespace_id": 1, "namespace_name": "shop", "name": "web"}}]})"));
+    {"key": "7", "value": {"mode": "on", "peers_mesh": 1, "namespace_id": 2, "learned": 0, "namespace_name": "a", "name": "b"}},
+    {"key": "12", "value": {"mode": "auto", "peers_mesh": 0, "namespace_id": 1, "learned": 0, "namespace_name": "shop", "name": "web"}}]})"));
 
   maps.put("up_ips", up_ip_key{address("10.0.0.7")}, up_ip{12});
   maps.put("up_ips", up_ip_key{address("fd00::7")}, up_ip{12});
@@ -298,10 +301,13 @@ TEST_CASE("underpassctl map: list and dump") {
   const PinnedMaps maps;
   pin_program(maps.bpffs.pins() + "/a_program");
   std::filesystem::create_directory(maps.bpffs.pins() + "/a_folder");
-  maps.put(
-      "up_pods", std::uint64_t{7},
-      up_pod{
-          .mode = UP_MODE_ON, .peers_mesh = 0, .namespace_id = 1, .pad = 0, .namespace_name = "shop", .name = "web"});
+  maps.put("up_pods", std::uint64_t{7},
+           up_pod{.mode = UP_MODE_ON,
+                  .peers_mesh = 0,
+                  .namespace_id = 1,
+                  .learned = 0,
+                  .namespace_name = "shop",
+                  .name = "web"});
   const std::vector<std::string> bpffs{"--bpffs", maps.bpffs.path()};
   const auto ctl = [&](std::vector<std::string> arguments) {
     arguments.insert(arguments.end(), bpffs.begin(), bpffs.end());

@@ -46,7 +46,7 @@ TEST_CASE("tables: a pod's rows") {
   CHECK(row.mode == UP_MODE_ON);
   CHECK(row.peers_mesh == 1);
   CHECK(row.namespace_id == 1);
-  CHECK(row.pad == 0);
+  CHECK(row.learned == 0);
   CHECK(std::string(row.namespace_name) == "shop");
   CHECK(std::string(row.name) == "web");
   CHECK(compiled.tables.ips == std::map<IpAddress, NetnsCookie>{{ip("10.0.0.7"), 7}, {ip("fd00::7"), 7}});

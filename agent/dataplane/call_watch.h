@@ -1,0 +1,28 @@
+// SPDX-License-Identifier: Apache-2.0
+// Attaches what sees splice() and FIONREAD on the sockets of the node (bpf/calls.h): fentry where the kernel has it,
+// else hardware watchpoints on the slots of the socket operations, four of them, which is all that an x86 CPU has.
+// Pinned, so that the guard does not end with the agent.
+#pragma once
+
+#include <string>
+
+#include "underpass/result.h"
+
+struct underpass_bpf;
+
+namespace underpass::dataplane {
+
+enum class CallMeans {
+  kNone,         // neither: such calls cannot be seen
+  kFentry,       // costs nobody anything
+  kWatchpoints,  // the watched calls themselves take some microseconds more, on every TCP socket of the node
+};
+
+// What this kernel has, found by trying.
+CallMeans probe_call_means();
+
+// Attaches and pins; what an earlier agent pinned with the very same programs stays. kNone: does nothing.
+Result<void> attach_call_watch(underpass_bpf& skeleton, CallMeans means, const std::string& pin_dir);
+void detach_call_watch(const std::string& pin_dir);
+
+}  // namespace underpass::dataplane
