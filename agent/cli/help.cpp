@@ -115,6 +115,11 @@ From some message on:
   stopped                ... for this connection: a label went, or a namespace was detached
   waitall                ... because a reader used MSG_WAITALL
   threads                ... because one thread sends while another sleeps in recv() on the same socket
+  blocking               ... because a reader sleeps in recv() (in `auto`; `on` accepts it)
+  splice                 ... because a reader used splice()
+  fionread               ... because somebody asked how much is queued: FIONREAD, SIOCATMARK
+  unread-close           ... because a reader closed with unread data
+  urgent                 ... because of MSG_OOB
 Message by message:
   first-messages         the reader's first reads are watched for what short-circuit cannot carry
   unread                 the reader has not taken all earlier TCP bytes yet
@@ -122,6 +127,7 @@ Message by message:
   reader-busy            a reader holds the socket right now
   reader-waits           a reader sleeps where only TCP bytes wake it
   queue-full             the reader is slow: the connection's cap is reached
+  bulk                   large messages to a reader that copies at the same time: TCP overlaps the two
   pod-budget, node-budget, tcp-pressure
                          memory is short: the pod's share, the node's, the kernel's for TCP
   keepalive              one message a minute goes by TCP, so that connection tracking does not forget
