@@ -13,6 +13,9 @@ namespace {
 
 bool is_mapped(const up_conn& record) { return record.end[UP_CLIENT].mapped != 0 || record.end[UP_SERVER].mapped != 0; }
 
+// Short-circuit counts what a pod reads, and learning looks at how it does.
+bool needs_reads(const std::pair<const NetnsCookie, up_pod>& entry) { return entry.second.mode != UP_MODE_OFF; }
+
 bool equal(const up_pod& a, const up_pod& b) { return std::memcmp(&a, &b, sizeof(a)) == 0; }
 
 }  // namespace
@@ -70,10 +73,10 @@ Result<std::unique_ptr<Dataplane>> Dataplane::open(const Options& options,
   return dataplane;
 }
 
-// Reads are watched while a pod may be short-circuited, and while a connection still is.
+// Reads are watched while a pod may be short-circuited or is being learned, and while a connection still is
+// short-circuited.
 Result<void> Dataplane::update_watch(bool wanted) {
-  const auto is_on = [](const auto& entry) { return entry.second.mode == UP_MODE_ON; };
-  wanted = fit_ && (wanted || std::ranges::any_of(applied_.pods, is_on));
+  wanted = fit_ && (wanted || std::ranges::any_of(applied_.pods, needs_reads));
   if (!wanted && watching_) {
     const auto connections = maps().connections();
     wanted = std::ranges::any_of(connections, [](const auto& connection) { return is_mapped(connection.record); });
@@ -107,23 +110,27 @@ std::vector<Error> Dataplane::apply(const compile::Tables& wanted) {
   });
 
   // Before the first pod may short-circuit, reads must be seen.
-  const bool any_on =
-      std::ranges::any_of(wanted.pods, [](const auto& entry) { return entry.second.mode == UP_MODE_ON; });
-  const bool watched = check("watch reads", update_watch(any_on));
+  const bool any_needs = std::ranges::any_of(wanted.pods, needs_reads);
+  const bool watched = check("watch reads", update_watch(any_needs));
   for (const auto& [cookie, pod] : wanted.pods) {
     up_pod row = pod;
     if (!watched) row.mode = UP_MODE_OFF;
+    kernel.add_habits(cookie);  // also for rows that an agent left which kept none
     const auto present = applied_.pods.find(cookie);
     if (present != applied_.pods.end() && equal(present->second, row)) continue;
     const std::string object = "Pod " + std::string(row.namespace_name) + "/" + row.name;
+    const bool was_on = present != applied_.pods.end() && present->second.mode == UP_MODE_ON;
     kernel.add_pool(cookie);
-    if (check(object, kernel.put_pod(cookie, row))) applied_.pods.insert_or_assign(cookie, row);
+    if (!check(object, kernel.put_pod(cookie, row))) continue;
+    applied_.pods.insert_or_assign(cookie, row);
+    // After the row, so that no new one comes in behind.
+    if (was_on && row.mode != UP_MODE_ON) check("stop the connections of " + object, programs_->stop(cookie));
   }
   for (const auto& [address, cookie] : wanted.ips) {
     if (applied_.ips.contains(address) || !applied_.pods.contains(cookie)) continue;
     if (check("address " + address.to_string(), kernel.put_ip(address, cookie))) applied_.ips.emplace(address, cookie);
   }
-  check("watch reads", update_watch(any_on));
+  check("watch reads", update_watch(any_needs));
   return errors;
 }
 
@@ -131,6 +138,7 @@ Result<void> Dataplane::tick() {
   auto done = programs_->sweep();
   unmap_drained(maps());
   maps().drop_empty_pools(applied_.pods);
+  maps().forget_habits(applied_.pods);
   maps().drop_old_sources(monotonic_ns());
   if (!done) return done;
   return update_watch(false);

@@ -27,6 +27,7 @@ constexpr std::array kShapes{
     MapShape{"up_budget", 8, sizeof(up_budget)},
     MapShape{"up_config", 4, sizeof(up_config)},
     MapShape{"up_conns", 8, sizeof(up_conn)},
+    MapShape{"up_habits", 8, sizeof(up_habits)},
     MapShape{"up_ips", sizeof(up_ip_key), sizeof(up_ip)},
     MapShape{"up_pods", 8, sizeof(up_pod)},
     MapShape{"up_sk", 4, sizeof(up_sk)},
