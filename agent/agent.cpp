@@ -199,8 +199,8 @@ class Agent::Impl : public std::enable_shared_from_this<Agent::Impl> {
     auto compiled =
         compile::compile_tables(snapshot, facts_,
                                 {.node_name = options_.node_name,
-                                 .host_netns = host_netns_,
-                                 .detached_namespaces = {marker_.namespaces.begin(), marker_.namespaces.end()}},
+                                 .detached_namespaces = {marker_.namespaces.begin(), marker_.namespaces.end()},
+                                 .host_netns = host_netns_},
                                 ids_);
     if (dataplane_) {
       problems_.clear();
