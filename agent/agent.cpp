@@ -10,6 +10,7 @@
 #include <boost/asio/post.hpp>
 #include <boost/asio/steady_timer.hpp>
 #include <filesystem>
+#include <map>
 #include <optional>
 #include <thread>
 #include <utility>
@@ -28,6 +29,8 @@
 #include "agent/dataplane/pins.h"
 #include "agent/dataplane/probe.h"
 #include "agent/k8s/dir_source.h"
+#include "agent/learn/workloads.h"
+#include "agent/learn/workloads_file.h"
 #include "agent/metrics.h"
 #include "agent/state/store.h"
 #include "underpass/abi_names.h"
@@ -44,6 +47,20 @@ Result<void> make_folder(const std::string& flag, const std::string& path) {
   std::filesystem::create_directories(path, error);
   if (error) return fail(flag + " " + path + ": " + error.message());
   return {};
+}
+
+// What was learned of a workload, in the log.
+void log_change(const learn::Change& change) {
+  const auto& verdict = change.verdict;
+  const auto workload = change.workload.to_string();
+  if (verdict.state == learn::State::kOn) {
+    spdlog::info("workload-on workload={} connections={} reads={}", workload, verdict.connections, verdict.reads);
+    return;
+  }
+  std::string traits;
+  for (const auto& trait : verdict.traits) traits += (traits.empty() ? "" : ",") + trait;
+  spdlog::log(change.late ? spdlog::level::warn : spdlog::level::info, "workload-off workload={} trait={} late={}",
+              workload, traits, change.late);
 }
 
 // Where a pod stands in the log.
@@ -130,6 +147,9 @@ class Agent::Impl : public std::enable_shared_from_this<Agent::Impl> {
     auto marker = admin::load_detached_marker(options_.state_dir);
     if (!marker) return std::unexpected(marker.error());
     marker_ = std::move(*marker);
+    auto learned = learn::load_workloads(options_.state_dir);
+    if (!learned.problem.empty()) spdlog::warn("workloads-lost {}", learned.problem);
+    workloads_ = learn::Workloads(std::move(learned.workloads));
     return {};
   }
 
@@ -158,6 +178,7 @@ class Agent::Impl : public std::enable_shared_from_this<Agent::Impl> {
             {"check", answer(&Impl::check)},
             {"pods", answer(&Impl::pods)},
             {"connections", answer(&Impl::connections)},
+            {"relearn", [this](const json::object& request, const admin::Reply& reply) { reply(relearn(request)); }},
             {"detach", [this](const json::object& request, admin::Reply reply) { detach(request, std::move(reply)); }},
             {"attach", [this](const json::object& request, admin::Reply reply) { attach(request, std::move(reply)); }},
         }));
@@ -201,13 +222,20 @@ class Agent::Impl : public std::enable_shared_from_this<Agent::Impl> {
   }
 
   void recompile() {
+    update_tables();
+    update_verdicts();  // at once, so that a new pod's counts are seen from their beginning
+  }
+
+  // Objects, namespaces and verdicts to the kernel's tables.
+  void update_tables() {
     const auto& snapshot = *store_.snapshot();
     facts_ = netns_.refresh(snapshot, options_.node_name);
     auto compiled =
         compile::compile_tables(snapshot, facts_,
                                 {.node_name = options_.node_name,
                                  .detached_namespaces = {marker_.namespaces.begin(), marker_.namespaces.end()},
-                                 .host_netns = host_netns_},
+                                 .host_netns = host_netns_,
+                                 .verdicts = workloads_.decided()},
                                 ids_);
     if (dataplane_) {
       problems_.clear();
@@ -245,6 +273,29 @@ class Agent::Impl : public std::enable_shared_from_this<Agent::Impl> {
     }
   }
 
+  // What the pods were seen to do, to verdicts, and these to the tables and to the disk.
+  void update_verdicts() {
+    std::map<NetnsCookie, learn::Workload> pods;
+    for (const auto& pod : pods_)
+      if (pod.enrolled && pod.asks_auto) pods.emplace(pod.netns_cookie, pod.workload);
+    const auto habits = dataplane_ ? dataplane_->maps().habits() : std::map<NetnsCookie, up_habits>{};
+    const auto observed = workloads_.observe(
+        pods, habits,
+        {.monotonic_ns = dataplane::monotonic_ns(), .wall = admin::to_rfc3339(std::chrono::system_clock::now())});
+    if (dataplane_)
+      for (const auto cookie : observed.to_reset) dataplane_->maps().reset_habits(cookie);
+    for (const auto& change : observed.changes) log_change(change);
+    if (!observed.changes.empty()) update_tables();
+    if (workloads_.unsaved()) save_workloads();
+  }
+
+  void save_workloads() {
+    auto done = learn::save_workloads(options_.state_dir, workloads_.to_remember());
+    if (done) workloads_.saved();
+    if (!done && done.error().message != save_problem_) spdlog::error("save-failed {}", done.error().message);
+    save_problem_ = done ? "" : done.error().message;
+  }
+
   void schedule_tick() {
     timer_.expires_after(kTick);
     timer_.async_wait([weak = weak_from_this()](const boost::system::error_code& error) {
@@ -262,8 +313,15 @@ class Agent::Impl : public std::enable_shared_from_this<Agent::Impl> {
       if (!done && done.error().message != tick_problem_) spdlog::error("tick-failed {}", done.error().message);
       tick_problem_ = done ? "" : done.error().message;
     }
+    const bool calls_changed = dataplane_ && dataplane_->calls_problem() != calls_problem_;
+    if (calls_changed) {
+      calls_problem_ = dataplane_->calls_problem();
+      if (!calls_problem_.empty()) spdlog::warn("calls-not-watched reason=\"{}\"", calls_problem_);
+      update_tables();
+    }
     // Namespaces appear and go without a word from the source.
-    if (netns_.refresh(*store_.snapshot(), options_.node_name) != facts_) recompile();
+    if (netns_.refresh(*store_.snapshot(), options_.node_name) != facts_) update_tables();
+    update_verdicts();
   }
 
   // --- what operators ask -------------------------------------------------------------------------------------------
@@ -275,9 +333,12 @@ class Agent::Impl : public std::enable_shared_from_this<Agent::Impl> {
   std::vector<std::string> reasons() {
     std::vector<std::string> out = problems_;
     if (!tick_problem_.empty()) out.push_back(tick_problem_);
+    if (!save_problem_.empty()) out.push_back("what is learned is not kept: " + save_problem_);
     if (marker_.node) out.push_back("detached from the node since " + marker_.since + ": run `underpassctl attach`");
     for (const auto& row : capabilities_)
       if (row.result == "tcp") out.push_back("capability " + row.name + ": " + row.reason);
+    if (!calls_problem_.empty() && std::ranges::any_of(pods_, &compile::PodStatus::asks_auto))
+      out.push_back("mode auto stays on TCP: " + calls_problem_);
     for (const auto& diagnostic : store_.snapshot()->diagnostics) out.push_back(diagnostic_name(diagnostic));
     return out;
   }
@@ -290,7 +351,7 @@ class Agent::Impl : public std::enable_shared_from_this<Agent::Impl> {
     info.stale_since = stale_since_;
     info.metrics_listen = metrics_ ? metrics_->local().to_string() : "";
     info.ready_listen = ready_ ? ready_->local().to_string() : "";
-    info.capabilities = capabilities_;
+    info.capabilities = capabilities();
     info.pods_enrolled = count(&compile::PodStatus::enrolled);
     info.pods_refused = count(&compile::PodStatus::refused);
     info.detached = marker_;
@@ -299,9 +360,20 @@ class Agent::Impl : public std::enable_shared_from_this<Agent::Impl> {
     return admin::status_view(info);
   }
 
-  admin::Answer check() { return admin::capabilities_view(capabilities_); }
+  // What the kernel can do, and what of that somebody else has taken.
+  [[nodiscard]] std::vector<dataplane::Capability> capabilities() const {
+    auto rows = capabilities_;
+    for (auto& row : rows)
+      if (row.name == dataplane::kCallWatch && !calls_problem_.empty()) {
+        row.result = "tcp";
+        row.reason = calls_problem_ + ": mode auto stays on TCP";
+      }
+    return rows;
+  }
 
-  admin::Answer pods() { return admin::pods_view(pods_); }
+  admin::Answer check() { return admin::capabilities_view(capabilities()); }
+
+  admin::Answer pods() { return admin::pods_view(pods_, workloads_); }
 
   admin::Answer connections() {
     const auto connections = dataplane_ ? dataplane_->connections() : std::vector<dataplane::Connection>{};
@@ -317,7 +389,9 @@ class Agent::Impl : public std::enable_shared_from_this<Agent::Impl> {
   std::vector<prometheus::MetricFamily> collect() {
     MetricsInput input{.memory_limit = options_.node_budget,
                        .pods_enrolled = count(&compile::PodStatus::enrolled),
-                       .pods_refused = count(&compile::PodStatus::refused)};
+                       .pods_refused = count(&compile::PodStatus::refused),
+                       .workloads = workloads_.present(),
+                       .late_detections = workloads_.late()};
     if (stale_since_)
       input.stale_seconds = std::chrono::duration<double>(std::chrono::system_clock::now() - *stale_since_).count();
     if (dataplane_) {
@@ -326,6 +400,24 @@ class Agent::Impl : public std::enable_shared_from_this<Agent::Impl> {
       input.memory_used = dataplane_->maps().used_of_pool(0);
     }
     return collect_metrics(input);
+  }
+
+  // Forgets what was learned of a pod's workload, and what its pods here were seen to do.
+  admin::Answer relearn(const json::object& request) {
+    const auto id = admin::decode_pod(request);
+    if (!id) return std::unexpected(id.error());
+    const auto pod = std::ranges::find(pods_, *id, &compile::PodStatus::id);
+    if (pod == pods_.end())
+      return admin::refuse(admin::ErrorCode::kNotFound, "Pod " + id->to_string() + ": not found on this node");
+    const auto workload = pod->workload;
+    const auto was = workloads_.forget(workload);
+    if (dataplane_)
+      for (const auto& other : pods_)
+        if (other.workload == workload && other.enrolled) dataplane_->maps().reset_habits(other.netns_cookie);
+    spdlog::info("workload-relearn workload={} was={}", workload.to_string(), learn::name_of(was.state));
+    recompile();
+    if (workloads_.unsaved()) return admin::refuse(admin::ErrorCode::kFailed, save_problem_);
+    return admin::relearn_view(workload, was, pods_);
   }
 
   // --- detach and attach --------------------------------------------------------------------------------------------
@@ -403,6 +495,7 @@ class Agent::Impl : public std::enable_shared_from_this<Agent::Impl> {
   boost::asio::io_context& io_;
   AgentOptions options_;
   std::vector<dataplane::Capability> capabilities_;
+  std::string calls_problem_;  // as of the last tick
   admin::DetachedMarker marker_;
   NetnsCookie host_netns_ = 0;
 
@@ -413,6 +506,8 @@ class Agent::Impl : public std::enable_shared_from_this<Agent::Impl> {
   compile::NetnsFacts facts_;
   compile::NamespaceIds ids_;
   std::vector<compile::PodStatus> pods_;
+  learn::Workloads workloads_;
+  std::string save_problem_;
 
   std::unique_ptr<dataplane::Dataplane> dataplane_;  // null while detached
   std::vector<std::string> problems_;                // rows that did not fit

@@ -40,10 +40,18 @@ std::vector<MetricFamily> collect_metrics(const MetricsInput& input) {
   std::vector<Sample> ways;
   for (const up_way way : {UP_WAY_DIRECT, UP_WAY_SHORT_CIRCUIT, UP_WAY_PROXIED})
     ways.push_back({{{"way", std::string(name_of(way))}}, number(input.stats.connections[way])});
-  std::vector<Sample> reasons;
-  for (int why = UP_WHY_NONE + 1; why < UP_WHY_COUNT; ++why)
-    reasons.push_back(
-        {{{"reason", std::string(name_of(static_cast<up_why>(why)))}}, number(input.stats.fallbacks[why])});
+  std::vector<Sample> reasons, late;
+  for (int why = UP_WHY_NONE + 1; why < UP_WHY_COUNT; ++why) {
+    const auto name = std::string(name_of(static_cast<up_why>(why)));
+    reasons.push_back({{{"reason", name}}, number(input.stats.fallbacks[why])});
+    late.push_back({{{"reason", name}}, number(input.late_detections[static_cast<std::size_t>(why)])});
+  }
+  std::vector<Sample> workloads;
+  for (const auto state : {learn::State::kLearning, learn::State::kOn, learn::State::kOff}) {
+    const auto found = input.workloads.find(state);
+    workloads.push_back(
+        {{{"state", std::string(learn::name_of(state))}}, number(found != input.workloads.end() ? found->second : 0)});
+  }
   std::vector<Sample> entries, capacity;
   for (const auto& map : input.fill) {
     entries.push_back({{{"map", map.map}}, number(map.entries)});
@@ -65,6 +73,11 @@ std::vector<MetricFamily> collect_metrics(const MetricsInput& input) {
           "underpass_short_circuit_fallbacks_total",
           "Connections that are not short-circuited, and messages of short-circuited ones that went by TCP, by reason.",
           MetricType::Counter, reasons),
+      family("underpass_short_circuit_workloads", "Workloads with pods in mode auto on this node, by what was learned.",
+             MetricType::Gauge, workloads),
+      family("underpass_short_circuit_late_detections_total",
+             "Workloads that were learned to be safe and then did what short-circuit cannot carry, by reason.",
+             MetricType::Counter, late),
       family("underpass_short_circuit_memory_bytes", "Granted to queues of short-circuited connections.",
              MetricType::Gauge, {{{}, number(input.memory_used)}}),
       family("underpass_short_circuit_memory_limit_bytes", "The node's budget for them.", MetricType::Gauge,

@@ -4,10 +4,14 @@
 
 #include <prometheus/metric_family.h>
 
+#include <array>
 #include <cstdint>
+#include <map>
 #include <vector>
 
 #include "agent/dataplane/maps.h"
+#include "agent/learn/workload.h"
+#include "underpass/abi.h"
 
 namespace underpass {
 
@@ -18,6 +22,8 @@ struct MetricsInput {
   std::uint64_t memory_limit = 0;  // bytes
   std::uint64_t pods_enrolled = 0;
   std::uint64_t pods_refused = 0;
+  std::map<learn::State, std::uint64_t> workloads;            // of pods in mode auto
+  std::array<std::uint64_t, UP_WHY_COUNT> late_detections{};  // by enum up_why
   double stale_seconds = 0;
 };
 

@@ -1,21 +1,14 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "agent/admin/detached_marker.h"
 
-#include <fcntl.h>
-#include <sys/stat.h>
-#include <unistd.h>
-
 #include <boost/json/array.hpp>
 #include <boost/json/object.hpp>
 #include <boost/json/parse.hpp>
 #include <boost/json/serialize.hpp>
-#include <cstdio>
-#include <filesystem>
 #include <optional>
 #include <string_view>
-#include <system_error>
 
-#include "underpass/unique_fd.h"
+#include "agent/state/state_file.h"
 
 namespace underpass::admin {
 namespace {
@@ -23,46 +16,6 @@ namespace {
 namespace json = boost::json;
 
 constexpr std::size_t kLongestFile = 1024UL * 1024;
-
-// Absent where the file does not exist.
-Result<std::optional<std::string>> read_file(const std::string& path) {
-  const UniqueFd fd(::open(path.c_str(), O_RDONLY | O_CLOEXEC));
-  if (!fd) {
-    if (errno == ENOENT) return std::nullopt;
-    return fail_errno("open " + path);
-  }
-  std::string text(kLongestFile + 1, '\0');
-  std::size_t size = 0;
-  while (size < text.size()) {
-    const ssize_t got = ::read(fd.get(), text.data() + size, text.size() - size);
-    if (got < 0 && errno == EINTR) continue;
-    if (got < 0) return fail_errno("read " + path);
-    if (got == 0) break;
-    size += static_cast<std::size_t>(got);
-  }
-  if (size > kLongestFile) return fail(path + ": longer than " + std::to_string(kLongestFile) + " bytes");
-  text.resize(size);
-  return text;
-}
-
-Result<void> write_synced(const std::string& path, std::string_view text) {
-  const UniqueFd fd(::open(path.c_str(), O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC | O_NOFOLLOW, S_IRUSR | S_IWUSR));
-  if (!fd) return fail_errno("create " + path);
-  while (!text.empty()) {
-    const ssize_t written = ::write(fd.get(), text.data(), text.size());
-    if (written < 0 && errno == EINTR) continue;
-    if (written < 0) return fail_errno("write " + path);
-    text.remove_prefix(static_cast<std::size_t>(written));
-  }
-  if (::fsync(fd.get()) != 0) return fail_errno("sync " + path);
-  return {};
-}
-
-Result<void> sync_folder(const std::string& path) {
-  const UniqueFd fd(::open(path.c_str(), O_RDONLY | O_DIRECTORY | O_CLOEXEC));
-  if (!fd || ::fsync(fd.get()) != 0) return fail_errno("sync folder " + path);
-  return {};
-}
 
 std::string encode(const DetachedMarker& marker) {
   json::object fields{{"node", marker.node}};
@@ -103,7 +56,7 @@ std::string detached_marker_path(const std::string& state_dir) { return state_di
 
 Result<DetachedMarker> load_detached_marker(const std::string& state_dir) {
   const std::string path = detached_marker_path(state_dir);
-  const Result<std::optional<std::string>> text = read_file(path);
+  const Result<std::optional<std::string>> text = state::read_state_file(path, kLongestFile);
   if (!text) return std::unexpected(text.error());
   if (!*text) return DetachedMarker{};
   Result<DetachedMarker> marker = decode(**text);
@@ -113,19 +66,8 @@ Result<DetachedMarker> load_detached_marker(const std::string& state_dir) {
 
 Result<void> save_detached_marker(const std::string& state_dir, const DetachedMarker& marker) {
   const std::string path = detached_marker_path(state_dir);
-  if (marker.is_empty()) {
-    if (::unlink(path.c_str()) == 0) return sync_folder(state_dir);
-    if (errno == ENOENT) return {};
-    return fail_errno("remove " + path);
-  }
-  std::error_code error;
-  std::filesystem::create_directories(state_dir, error);
-  if (error) return fail("make folder " + state_dir + ": " + error.message());
-
-  const std::string next = path + ".new";
-  if (Result<void> written = write_synced(next, encode(marker)); !written) return written;
-  if (::rename(next.c_str(), path.c_str()) != 0) return fail_errno("rename " + next + " to " + path);
-  return sync_folder(state_dir);
+  if (marker.is_empty()) return state::remove_state_file(path);
+  return state::replace_state_file(path, encode(marker));
 }
 
 }  // namespace underpass::admin

@@ -126,4 +126,19 @@ std::expected<Scope, CommandError> decode_scope(const json::object& request) {
   return scope;
 }
 
+json::object encode_pod(std::string_view command, const NamespacedName& pod) {
+  return {{"command", command}, {"namespace", pod.ns}, {"pod", pod.name}};
+}
+
+std::expected<NamespacedName, CommandError> decode_pod(const json::object& request) {
+  NamespacedName pod;
+  for (const auto& [name, text] : {std::pair("namespace", &pod.ns), std::pair("pod", &pod.name)}) {
+    const json::value* value = find_argument(request, name);
+    if (value == nullptr || !value->is_string() || value->get_string().empty())
+      return refuse(ErrorCode::kUsage, std::string(name) + ": not a name");
+    *text = std::string(value->get_string());
+  }
+  return pod;
+}
+
 }  // namespace underpass::admin

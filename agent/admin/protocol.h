@@ -13,6 +13,7 @@
 #include <string>
 #include <string_view>
 
+#include "underpass/ids.h"
 #include "underpass/result.h"
 
 namespace underpass::admin {
@@ -58,5 +59,9 @@ struct Scope {
 
 boost::json::object encode_scope(std::string_view command, const Scope& scope);
 std::expected<Scope, CommandError> decode_scope(const boost::json::object& request);
+
+// Argument of `relearn`: {"namespace": NS, "pod": NAME}.
+boost::json::object encode_pod(std::string_view command, const NamespacedName& pod);
+std::expected<NamespacedName, CommandError> decode_pod(const boost::json::object& request);
 
 }  // namespace underpass::admin

@@ -41,6 +41,18 @@ std::string_view short_circuit_of(const compile::PodStatus& pod) {
   return "off";
 }
 
+std::string short_circuit_reason_of(const compile::PodStatus& pod, const learn::Workloads& learned) {
+  if (!pod.enrolled) return "not enrolled";
+  if (pod.short_circuit != model::ShortCircuit::kAuto) return pod.short_circuit_reason;
+  return learn::explain(learned.verdict_of(pod.workload));
+}
+
+json::array texts_view(const std::vector<std::string>& texts) {
+  json::array out;
+  for (const std::string& text : texts) out.emplace_back(text);
+  return out;
+}
+
 json::value detached_view(const DetachedMarker& marker) {
   if (marker.is_empty()) return nullptr;
   json::array namespaces;
@@ -48,7 +60,7 @@ json::value detached_view(const DetachedMarker& marker) {
   return json::object{{"node", marker.node}, {"namespaces", namespaces}, {"since", text_or_null(marker.since)}};
 }
 
-json::object pod_view(const compile::PodStatus& pod) {
+json::object pod_view(const compile::PodStatus& pod, const learn::Workloads& learned) {
   json::array ips;
   for (const IpAddress& ip : pod.ips) ips.emplace_back(ip.to_string());
   return {
@@ -62,7 +74,9 @@ json::object pod_view(const compile::PodStatus& pod) {
       {"refused", pod.refused},
       {"reason", text_or_null(pod.reason)},
       {"shortCircuit", short_circuit_of(pod)},
-      {"shortCircuitReason", text_or_null(pod.enrolled ? pod.short_circuit_reason : "not enrolled")},
+      {"shortCircuitReason", text_or_null(short_circuit_reason_of(pod, learned))},
+      {"owner", text_or_null(pod.workload.owner)},
+      {"images", texts_view(pod.workload.images)},
   };
 }
 
@@ -158,10 +172,22 @@ json::array capabilities_view(std::span<const dataplane::Capability> capabilitie
   return rows;
 }
 
-json::array pods_view(std::span<const compile::PodStatus> pods) {
+json::array pods_view(std::span<const compile::PodStatus> pods, const learn::Workloads& learned) {
   json::array rows;
-  for (const compile::PodStatus& pod : pods) rows.emplace_back(pod_view(pod));
+  for (const compile::PodStatus& pod : pods) rows.emplace_back(pod_view(pod, learned));
   return rows;
+}
+
+json::object relearn_view(const learn::Workload& workload, const learn::Verdict& was,
+                          std::span<const compile::PodStatus> pods) {
+  json::array names;
+  for (const compile::PodStatus& pod : pods)
+    if (pod.workload == workload) names.emplace_back(pod.id.to_string());
+  return {
+      {"workload", {{"namespace", workload.ns}, {"owner", workload.owner}, {"images", texts_view(workload.images)}}},
+      {"was", learn::name_of(was.state)},
+      {"pods", std::move(names)},
+  };
 }
 
 PodIndex::PodIndex(std::span<const compile::PodStatus> pods) {

@@ -18,6 +18,7 @@
 #include "agent/dataplane/connection.h"
 #include "agent/dataplane/detach.h"
 #include "agent/dataplane/probe.h"
+#include "agent/learn/workloads.h"
 #include "underpass/ids.h"
 #include "underpass/ip_address.h"
 
@@ -49,7 +50,12 @@ boost::json::object status_view(const StatusInfo& status);
 
 boost::json::array capabilities_view(std::span<const dataplane::Capability> capabilities);
 
-boost::json::array pods_view(std::span<const compile::PodStatus> pods);
+// `learned` says how far learning has come where it is under way.
+boost::json::array pods_view(std::span<const compile::PodStatus> pods, const learn::Workloads& learned);
+
+// {workload: {namespace, owner, images}, was: "learning" | "on" | "off", pods: ["namespace/name"]}
+boost::json::object relearn_view(const learn::Workload& workload, const learn::Verdict& was,
+                                 std::span<const compile::PodStatus> pods);
 
 // Who is at the end of a connection. Keeps pointers into `pods`, which must live as long.
 class PodIndex {

@@ -20,6 +20,12 @@ std::string problem_of_duration(const std::string& text) {
   return duration ? "" : duration.error().message;
 }
 
+std::optional<NamespacedName> parse_pod(const std::string& text) {
+  const auto slash = text.find('/');
+  if (slash == 0 || slash >= text.size() - 1 || text.find('/', slash + 1) != std::string::npos) return std::nullopt;
+  return NamespacedName{.ns = text.substr(0, slash), .name = text.substr(slash + 1)};
+}
+
 // --help, a little airier than CLI11's own, with defaults that do not look like part of the syntax.
 class HelpFormatter : public CLI::Formatter {
  public:
@@ -62,6 +68,7 @@ class CommandLine {
     add("pods", help::kPods, help::kPodsMore, show_pods);
     add("connections", help::kConnections, help::kConnectionsMore, show_connections);
     add_map();
+    add_relearn();
     add_scoped("detach", help::kDetach, help::kDetachMore, cli::detach)
         ->add_option("--timeout", timeout_, "How long queues may take to drain: 30s, 500ms, 2m, at most 1h")
         ->type_name("TIME")
@@ -116,6 +123,15 @@ class CommandLine {
     dump->callback([this] { command_ = [this] { return dump_maps(session_, map_); }; });
   }
 
+  void add_relearn() {
+    CLI::App* relearn = add_to(app_, "relearn", help::kRelearn, help::kRelearnMore);
+    relearn->add_option("POD", pod_, "Namespace and name of a pod of this node")
+        ->required()
+        ->type_name("NS/NAME")
+        ->check([](const std::string& text) { return parse_pod(text) ? "" : text + ": must be NAMESPACE/NAME"; }, "");
+    relearn->callback([this] { command_ = [this] { return cli::relearn(session_, parse_pod(pod_).value()); }; });
+  }
+
   template <typename Action>
   CLI::App* add_scoped(const std::string& name, const char* description, const char* more, Action action) {
     CLI::App* command = add_to(app_, name, description, more);
@@ -137,6 +153,7 @@ class CommandLine {
   CLI::App app_;
   std::string output_ = "table";
   std::string map_;
+  std::string pod_;
   bool node_ = false;
   std::string namespace_;
   std::string timeout_ = "30s";

@@ -6,6 +6,7 @@
 
 #include "agent/admin/protocol.h"
 #include "agent/cli/session.h"
+#include "underpass/ids.h"
 
 namespace underpass::cli {
 
@@ -23,5 +24,8 @@ ExitCode dump_maps(const Session& session, const std::string& name);  // "all": 
 // marker that keeps the next agent from attaching.
 ExitCode detach(const Session& session, const admin::Scope& scope);
 ExitCode attach(const Session& session, const admin::Scope& scope);
+
+// Forgets what was learned of the pod's workload.
+ExitCode relearn(const Session& session, const NamespacedName& pod);
 
 }  // namespace underpass::cli

@@ -23,9 +23,10 @@ Exit status:
   4  what was named does not exist
 
 Files:
-  /run/underpass/admin.sock   the agent's admin socket, for root and the agent's own user (--run-dir)
-  /sys/fs/bpf/underpass/      the pinned maps and links (--bpffs)
-  /var/lib/underpass/detached what `detach` asked for, until `attach` (--state-dir)
+  /run/underpass/admin.sock          the agent's admin socket, for root and the agent's own user (--run-dir)
+  /sys/fs/bpf/underpass/             the pinned maps and links (--bpffs)
+  /var/lib/underpass/detached        what `detach` asked for, until `attach` (--state-dir)
+  /var/lib/underpass/workloads.json  what mode `auto` has learned (--state-dir)
 
 Examples:
   underpassctl status
@@ -75,7 +76,8 @@ const char* const kPodsMore = R"~(Columns:
   IPS              its addresses, the primary one first
   ENROLLED         yes: its connections are seen and decided; no: they are as without Underpass
   SHORT-CIRCUIT    on; off; learning: off until it is known to be safe for this workload
-  WHY              of an enrolled pod: where its short-circuit mode comes from; else why it is not enrolled
+  WHY              of an enrolled pod: where its short-circuit mode comes from, which in mode auto is what was learned, or
+                   how far learning has come; else why it is not enrolled
   IDENTITY         its SPIFFE ID
   NETNS            cookie of its network namespace: the key of map up_pods
 
@@ -115,10 +117,11 @@ From some message on:
   stopped                ... for this connection: a label went, or a namespace was detached
   waitall                ... because a reader used MSG_WAITALL
   threads                ... because one thread sends while another sleeps in recv() on the same socket
-  splice, fionread       ... because a reader used splice(), FIONREAD or SIOCATMARK
+  blocking               ... because a reader sleeps in recv() (in `auto`; `on` accepts it)
+  splice                 ... because a reader used splice()
+  fionread               ... because somebody asked how much is queued: FIONREAD, SIOCATMARK
+  unread-close           ... because a reader closed with unread data
   urgent                 ... because of MSG_OOB
-For a workload in mode auto, from the next connection on: those above, and
-  blocking, unread-close a reader sleeps in recv(), or closed with unread data
 Message by message:
   first-messages         the reader's first reads are watched for what short-circuit cannot carry
   unread                 the reader has not taken all earlier TCP bytes yet
@@ -169,7 +172,7 @@ Maps:
   up_pods     enrolled pods, by netns cookie           up_socks   sockets that payload may be sent to, by cookie
   up_ips      the pods' addresses                      up_budget  memory in use, by netns cookie; 0 is the node
   up_sources  connections whose SYN is on its way      up_stats   counters since the maps were made
-  up_sk       what a socket knows of itself
+  up_sk       what a socket knows of itself            up_habits  what pods were seen to do, by netns cookie
 
 Examples:
   underpassctl map dump up_pods
@@ -180,6 +183,25 @@ The JSON is {map, type, note, entries: [{key, value}]}, and of `all` an array of
 
 Exit status:
   0 done; 4 no such map)";
+
+const char* const kRelearn = "Forget what mode auto has learned of a pod's workload, and learn anew";
+const char* const kRelearnMore =
+    R"~(In mode `auto` (the default) a workload, which is a namespace, an owner (Deployment, StatefulSet, ...) and the images of
+its containers, is short-circuited once its pods have read enough (8 connections and 32 reads, or 10 seconds and 8 reads)
+without doing what short-circuit cannot carry, and never once they have. This forgets either, for the workload of the pod
+that is named and so for all its pods on this node: new connections are plain until enough is known again, and live
+ones are led back to TCP. Meant for a workload that did something once (a debugger, say) and is on TCP ever since.
+
+It changes nothing where an annotation says on or off. `underpassctl pods` shows what is known.
+
+Examples:
+  underpassctl relearn shop/web-7d4b9c-x2x5k
+  underpassctl pods -o json | jq -r '.[] | select(.shortCircuit == "off") | "\(.namespace)/\(.name)"'
+
+The JSON is {workload: {namespace, owner, images}, was: "learning" | "on" | "off", pods: [NS/NAME]}.
+
+Exit status:
+  0 done; 1 failed; 3 no agent; 4 no such pod on this node)~";
 
 const char* const kDetach = "Take the node, or one namespace, out of the mesh without losing a connection";
 const char* const kDetachMore =

@@ -22,6 +22,8 @@ extern const char* const kMapList;
 extern const char* const kMapListMore;
 extern const char* const kMapDump;
 extern const char* const kMapDumpMore;
+extern const char* const kRelearn;
+extern const char* const kRelearnMore;
 extern const char* const kDetach;
 extern const char* const kDetachMore;
 extern const char* const kAttach;

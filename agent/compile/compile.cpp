@@ -31,9 +31,27 @@ void copy_name(char (&out)[kSize], std::string_view name) {
   std::memcpy(out, name.data(), name.size());
 }
 
-up_pod make_row(const model::Pod& pod, const Wish& wish, std::uint32_t namespace_id) {
+// In mode auto, what was learned of the workload; an annotation that says on or off is never overridden.
+Chosen<model::ShortCircuit> decide_mode(const Chosen<model::ShortCircuit>& asked, const learn::Workload& workload,
+                                        const learn::Verdicts& verdicts) {
+  if (asked.value != model::ShortCircuit::kAuto) return asked;
+  const auto verdict = verdicts.find(workload);
+  if (verdict == verdicts.end()) return asked;
+  switch (verdict->second.state) {
+    case learn::State::kOn:
+      return {model::ShortCircuit::kOn, learn::explain(verdict->second)};
+    case learn::State::kOff:
+      return {model::ShortCircuit::kOff, learn::explain(verdict->second)};
+    case learn::State::kLearning:
+      break;
+  }
+  return asked;
+}
+
+up_pod make_row(const model::Pod& pod, model::ShortCircuit mode, const Wish& wish, std::uint32_t namespace_id) {
   up_pod row{};
-  row.mode = to_abi(wish.short_circuit.value);
+  row.mode = to_abi(mode);
+  row.learned = wish.short_circuit.value == model::ShortCircuit::kAuto && mode == model::ShortCircuit::kOn ? 1 : 0;
   row.peers_mesh = wish.peers.value == model::ShortCircuitPeers::kMesh ? 1 : 0;
   row.namespace_id = namespace_id;
   copy_name(row.namespace_name, pod.id.ns);
@@ -81,8 +99,11 @@ Compiled compile_tables(const model::Snapshot& snapshot, const NetnsFacts& facts
     status.ips = pod.ips;
     status.identity = spiffe_id(options.trust_domain, id.ns, pod.service_account);
     status.netns_cookie = fact != nullptr && *fact ? (*fact)->cookie : 0;
-    status.short_circuit = wish.short_circuit.value;
-    status.short_circuit_reason = wish.short_circuit.origin;
+    status.workload = learn::workload_of(pod);
+    status.asks_auto = wish.short_circuit.value == model::ShortCircuit::kAuto;
+    const auto mode = decide_mode(wish.short_circuit, status.workload, options.verdicts);
+    status.short_circuit = mode.value;
+    status.short_circuit_reason = mode.origin;
     if (!wish.mesh) {
       status.reason = wish.why_not;
       continue;
@@ -95,7 +116,7 @@ Compiled compile_tables(const model::Snapshot& snapshot, const NetnsFacts& facts
       continue;
     }
     status.enrolled = true;
-    out.tables.pods[status.netns_cookie] = make_row(pod, wish, ids.id_of(id.ns));
+    out.tables.pods[status.netns_cookie] = make_row(pod, mode.value, wish, ids.id_of(id.ns));
     for (const auto& ip : pod.ips) out.tables.ips[ip] = status.netns_cookie;
   }
   return out;

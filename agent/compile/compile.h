@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
-// From objects to BPF tables, as a pure function: what the cluster says (Snapshot) and what this machine says
-// (NetnsFacts) go in; table contents and a verdict per pod come out. No files, no sockets, no BPF: golden files test
-// it.
+// From objects to BPF tables, as a pure function: what the cluster says (Snapshot), what this machine says (NetnsFacts)
+// and what was learned of the pods' workloads go in; table contents and a verdict per pod come out. No files, no
+// sockets, no BPF: golden files test it.
 #pragma once
 
 #include <cstdint>
@@ -10,6 +10,7 @@
 #include <string>
 #include <vector>
 
+#include "agent/learn/workload.h"
 #include "underpass/abi.h"
 #include "underpass/ids.h"
 #include "underpass/ip_address.h"
@@ -47,6 +48,7 @@ struct Options {
   std::string trust_domain = "cluster.local";
   std::vector<std::string> detached_namespaces;  // `underpassctl detach --namespace`: as if labelled disabled
   NetnsCookie host_netns = 0;                    // the node's own, which no pod may name; 0: not known
+  learn::Verdicts verdicts;                      // for pods in mode auto
 };
 
 // What became of one pod of this node; the rows of `underpassctl pods`.
@@ -59,9 +61,12 @@ struct PodStatus {
   // Wanted in the mesh, and not possible: `reason` says why. A pod that nothing asks to join is neither.
   bool refused = false;
   std::string reason;  // why not enrolled
+  // The mode in force; kAuto: learning.
   model::ShortCircuit short_circuit = model::ShortCircuit::kAuto;
-  std::string
-      short_circuit_reason;  // where the mode comes from: "annotation on Pod", "annotation on Namespace", "default"
+  // Where the mode comes from: "annotation on Pod", "annotation on Namespace", "default", or what was learned.
+  std::string short_circuit_reason;
+  bool asks_auto = false;  // what is learned decides
+  learn::Workload workload;
 
   bool operator==(const PodStatus&) const = default;
 };

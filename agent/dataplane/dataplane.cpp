@@ -101,7 +101,7 @@ Result<void> Dataplane::update_watch(bool wanted) {
     const auto connections = maps().connections();
     wanted = std::ranges::any_of(connections, [](const auto& connection) { return is_mapped(connection.record); });
   }
-  if (wanted == watching_ && wanted) return {};
+  if (wanted && watching_ && calls_problem_.empty()) return {};
   auto watch = programs_->watch(wanted);
   if (!watch) return std::unexpected(watch.error());
   watching_ = wanted;
@@ -140,11 +140,18 @@ std::vector<Error> Dataplane::apply(const compile::Tables& wanted) {
   for (const auto& [cookie, pod] : wanted.pods) {
     up_pod row = pod;
     if (!watched) row.mode = UP_MODE_OFF;
+    // What was learned holds for as long as it can be watched.
+    if (row.learned != 0 && !calls_problem_.empty()) row.mode = UP_MODE_AUTO;
+    kernel.add_habits(cookie);  // also for rows that an agent left which kept none
     const auto present = applied_.pods.find(cookie);
     if (present != applied_.pods.end() && equal(present->second, row)) continue;
     const std::string object = "Pod " + std::string(row.namespace_name) + "/" + row.name;
+    const bool was_on = present != applied_.pods.end() && present->second.mode == UP_MODE_ON;
     kernel.add_pool(cookie);
-    if (check(object, kernel.put_pod(cookie, row))) applied_.pods.insert_or_assign(cookie, row);
+    if (!check(object, kernel.put_pod(cookie, row))) continue;
+    applied_.pods.insert_or_assign(cookie, row);
+    // After the row, so that no new one comes in behind.
+    if (was_on && row.mode != UP_MODE_ON) check("stop the connections of " + object, programs_->stop(cookie));
   }
   for (const auto& [address, cookie] : wanted.ips) {
     if (applied_.ips.contains(address) || !applied_.pods.contains(cookie)) continue;
@@ -174,6 +181,7 @@ Result<void> Dataplane::tick() {
   auto done = programs_->sweep();
   unmap_drained(maps());
   maps().drop_empty_pools(applied_.pods);
+  maps().forget_habits(applied_.pods);
   maps().drop_old_sources(monotonic_ns());
   if (!done) return done;
   return update_watch(false);

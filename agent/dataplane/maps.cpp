@@ -112,6 +112,28 @@ std::uint64_t Maps::used_of_pool(NetnsCookie pod) const {
   return bpf_map_lookup_elem(fds_.budget, &pod, &budget) == 0 ? budget.used : 0;
 }
 
+// Without the map, all of these do nothing: the kernel knows no descriptor -1.
+void Maps::add_habits(NetnsCookie pod) {
+  const up_habits none{};
+  bpf_map_update_elem(fds_.habits, &pod, &none, BPF_NOEXIST);
+}
+
+void Maps::reset_habits(NetnsCookie pod) {
+  const up_habits none{};
+  bpf_map_update_elem(fds_.habits, &pod, &none, BPF_EXIST);
+}
+
+void Maps::forget_habits(const std::map<NetnsCookie, up_pod>& pods) {
+  for (const auto& pod : keys_of<__u64>(fds_.habits))
+    if (!pods.contains(pod)) bpf_map_delete_elem(fds_.habits, &pod);
+}
+
+std::map<NetnsCookie, up_habits> Maps::habits() const {
+  std::map<NetnsCookie, up_habits> out;
+  for_each<__u64, up_habits>(fds_.habits, [&](const auto& pod, const auto& habits) { out[pod] = habits; });
+  return out;
+}
+
 void Maps::drop_old_sources(std::uint64_t now_ns) {
   std::vector<up_source_key> old;
   for_each<up_source_key, up_source>(fds_.sources, [&](const auto& key, const auto& source) {
@@ -144,11 +166,13 @@ std::vector<Maps::Fill> Maps::fill() const {
     bpf_obj_get_info_by_fd(fd, &info, &size);
     return Fill{.map = name, .entries = entries, .capacity = info.max_entries};
   };
-  return {count("up_pods", fds_.pods, keys_of<__u64>(fds_.pods).size()),
-          count("up_ips", fds_.ips, keys_of<up_ip_key>(fds_.ips).size()),
-          count("up_conns", fds_.conns, keys_of<__u64>(fds_.conns).size()),
-          count("up_sources", fds_.sources, keys_of<up_source_key>(fds_.sources).size()),
-          count("up_budget", fds_.budget, keys_of<__u64>(fds_.budget).size())};
+  std::vector<Fill> out{count("up_pods", fds_.pods, keys_of<__u64>(fds_.pods).size()),
+                        count("up_ips", fds_.ips, keys_of<up_ip_key>(fds_.ips).size()),
+                        count("up_conns", fds_.conns, keys_of<__u64>(fds_.conns).size()),
+                        count("up_sources", fds_.sources, keys_of<up_source_key>(fds_.sources).size()),
+                        count("up_budget", fds_.budget, keys_of<__u64>(fds_.budget).size())};
+  if (fds_.habits >= 0) out.push_back(count("up_habits", fds_.habits, keys_of<__u64>(fds_.habits).size()));
+  return out;
 }
 
 }  // namespace underpass::dataplane

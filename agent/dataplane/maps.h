@@ -19,7 +19,8 @@ namespace underpass::dataplane {
 class Maps {
  public:
   struct Fds {
-    int config = -1, pods = -1, ips = -1, sources = -1, conns = -1, socks = -1, budget = -1, stats = -1, habits = -1;
+    int config = -1, pods = -1, ips = -1, sources = -1, conns = -1, socks = -1, budget = -1, stats = -1;
+    int habits = -1;  // -1: programs that collect none
   };
   Maps() = default;
   explicit Maps(Fds fds) : fds_(fds) {}
@@ -45,6 +46,14 @@ class Maps {
   // Forgets pools of pods that are gone, once nothing is out of them.
   void drop_empty_pools(const std::map<NetnsCookie, up_pod>& pods);
   [[nodiscard]] std::uint64_t used_of_pool(NetnsCookie pod) const;
+
+  // Makes sure that there is a row for what will be seen of the pod; never touches what has been.
+  void add_habits(NetnsCookie pod);
+  // As if nothing had been seen of the pod yet. Nothing where it has no row.
+  void reset_habits(NetnsCookie pod);
+  // Forgets pods that are gone.
+  void forget_habits(const std::map<NetnsCookie, up_pod>& pods);
+  [[nodiscard]] std::map<NetnsCookie, up_habits> habits() const;
 
   // Forgets source records that nobody consumed in time.
   void drop_old_sources(std::uint64_t now_ns);

@@ -37,15 +37,14 @@ Capability row(std::string name, bool good, std::string found, std::string missi
           .reason = good ? std::move(found) : std::move(missing)};
 }
 
-constexpr const char* kCalls = "call-watch";
 constexpr const char* kByFentry = "splice(), FIONREAD and SIOCATMARK are seen by fentry";
 
 Capability call_row(CallMeans means) {
   switch (means) {
     case CallMeans::kFentry:
-      return {.name = kCalls, .result = "guarded", .reason = kByFentry};
+      return {.name = kCallWatch, .result = "guarded", .reason = kByFentry};
     case CallMeans::kWatchpoints:
-      return {.name = kCalls,
+      return {.name = kCallWatch,
               .result = "guarded",
               .reason =
                   "splice(), FIONREAD and SIOCATMARK are seen by hardware watchpoints (no fentry here): those "
@@ -53,7 +52,7 @@ Capability call_row(CallMeans means) {
     case CallMeans::kNone:
       break;
   }
-  return {.name = kCalls,
+  return {.name = kCallWatch,
           .result = "tcp",
           .reason = "neither fentry nor hardware watchpoints: splice() and FIONREAD cannot be seen"};
 }
@@ -98,7 +97,7 @@ Programs::Fitness fitness_of(const std::vector<Capability>& capabilities) {
   fitness.short_circuit = std::ranges::none_of(capabilities, [](const auto& row) { return row.result == "tcp"; });
   fitness.sees_reads =
       std::ranges::any_of(capabilities, [](const auto& row) { return row.name == kReads && row.result != "tcp"; });
-  const auto calls = std::ranges::find(capabilities, kCalls, &Capability::name);
+  const auto calls = std::ranges::find(capabilities, kCallWatch, &Capability::name);
   if (calls != capabilities.end() && calls->result != "tcp")
     fitness.calls = calls->reason == kByFentry ? CallMeans::kFentry : CallMeans::kWatchpoints;
   return fitness;

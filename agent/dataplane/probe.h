@@ -11,6 +11,9 @@
 
 namespace underpass::dataplane {
 
+// The row of what call_watch.h attaches, which another program may have taken from us.
+inline constexpr const char* kCallWatch = "call-watch";
+
 struct Capability {
   std::string name;
   std::string

@@ -4,6 +4,7 @@
 #include <boost/json/value.hpp>
 #include <optional>
 #include <string>
+#include <string_view>
 #include <utility>
 #include <vector>
 
@@ -70,6 +71,50 @@ std::string decode_name(const Field& field) {
   return name;
 }
 
+bool is_kind(std::string_view text) {
+  return !text.empty() && std::ranges::all_of(text, [](char c) {
+    return (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z') || (c >= '0' && c <= '9');
+  });
+}
+
+// A Deployment makes a new ReplicaSet for every change and names it after itself and the label that it gives its pods.
+std::optional<std::string> find_deployment(const std::string& replica_set, const model::Pod& pod) {
+  const auto hash = pod.labels.find("pod-template-hash");
+  if (hash == pod.labels.end() || hash->second.empty()) return std::nullopt;
+  const std::string suffix = "-" + hash->second;
+  if (replica_set.size() <= suffix.size() || !replica_set.ends_with(suffix)) return std::nullopt;
+  return replica_set.substr(0, replica_set.size() - suffix.size());
+}
+
+// The one of metadata.ownerReferences that says controller: true. Needs the pod's id and labels.
+std::string decode_owner(const Field& references, const model::Pod& pod) {
+  std::string owner;
+  for (const auto& reference : references.elements()) {
+    const auto controller = reference["controller"];
+    if (!controller.boolean().value_or(false)) continue;
+    if (!owner.empty()) controller.refuse("there is another controller already");
+    const auto kind = reference["kind"];
+    const auto name = reference["name"];
+    const auto kind_text = kind.string().value_or("");
+    const auto name_text = decode_name(name);
+    if (!kind.present()) kind.refuse_field("missing");
+    if (!is_kind(kind_text)) kind.refuse("not a kind (letters and digits)");
+    if (name_text.empty()) name.refuse_field("missing");
+    const auto deployment = kind_text == "ReplicaSet" ? find_deployment(name_text, pod) : std::nullopt;
+    owner = deployment ? "Deployment/" + *deployment : kind_text + "/" + name_text;
+  }
+  return owner.empty() ? "Pod/" + pod.id.name : owner;
+}
+
+std::vector<std::string> decode_images(const Field& containers) {
+  std::vector<std::string> images;
+  for (const auto& container : containers.elements()) {
+    auto image = container["image"].string().value_or("");
+    if (!image.empty()) images.push_back(std::move(image));
+  }
+  return images;
+}
+
 std::string decode_netns_path(const Field& annotation) {
   auto path = annotation.string().value_or("");
   if (annotation.present() && !is_absolute_path(path)) {
@@ -112,6 +157,8 @@ Decoded<model::Pod> decode_pod(const json::value& object, const DecodeOptions& o
   }
   out.ips = decode_pod_ips(status);
   for (const auto& [key, value] : metadata["labels"].members()) out.labels[key] = value.string().value_or("");
+  out.owner = decode_owner(metadata["ownerReferences"], out);
+  out.images = decode_images(spec["containers"]);
   out.settings = decode_mesh_settings(metadata);
   if (options.netns_annotation) out.netns_path = decode_netns_path(annotations["underpass.dev/netns"]);
   out.host_network = spec["hostNetwork"].boolean().value_or(false);

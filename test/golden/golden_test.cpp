@@ -4,7 +4,9 @@
 //
 // facts.json says what the node knows beside the objects:
 //   {"node": "node-a", "hostNetns": 1, "detachedNamespaces": ["shop"],
-//    "netns": {"shop/web": {"cookie": 7, "addresses": ["10.0.0.7"]}, "shop/db": {"error": "why there is none"}}}
+//    "netns": {"shop/web": {"cookie": 7, "addresses": ["10.0.0.7"]}, "shop/db": {"error": "why there is none"}},
+//    "learned": [{"namespace": "shop", "owner": "Pod/web", "images": ["web:1"], "off": ["splice"]},
+//                {"namespace": "shop", "owner": "Pod/db", "images": []}]}
 #include <doctest/doctest.h>
 #include <fcntl.h>
 
@@ -59,6 +61,20 @@ NodeFacts read_facts(const fs::path& path) {
   if (const auto* host = root.if_contains("hostNetns")) out.options.host_netns = host->to_number<NetnsCookie>();
   if (const auto* detached = root.if_contains("detachedNamespaces")) {
     out.options.detached_namespaces = json::value_to<std::vector<std::string>>(*detached);
+  }
+  if (const auto* learned = root.if_contains("learned")) {
+    for (const auto& one : learned->as_array()) {
+      const auto& verdict = one.as_object();
+      const auto* off = verdict.if_contains("off");
+      out.options.verdicts[{.ns = json::value_to<std::string>(verdict.at("namespace")),
+                            .owner = json::value_to<std::string>(verdict.at("owner")),
+                            .images = json::value_to<std::vector<std::string>>(verdict.at("images"))}] = {
+          .state = off != nullptr ? learn::State::kOff : learn::State::kOn,
+          .connections = 8,
+          .reads = 32,
+          .traits = off != nullptr ? json::value_to<std::vector<std::string>>(*off) : std::vector<std::string>{},
+          .since = "2026-03-01T09:30:00Z"};
+    }
   }
   for (const auto& [key, fact] : root.at("netns").as_object()) {
     const std::string id(key);

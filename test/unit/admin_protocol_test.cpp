@@ -83,3 +83,20 @@ TEST_CASE("admin protocol: a scope survives the way there and back") {
     CHECK(admin::decode_scope(request) == scope);
   }
 }
+
+TEST_CASE("admin protocol: the pod of relearn") {
+  const NamespacedName pod{.ns = "shop", .name = "web"};
+  const json::object request = admin::encode_pod("relearn", pod);
+  CHECK(request.at("command") == json::value("relearn"));
+  CHECK(admin::decode_pod(request) == pod);
+  const auto cause_of = [](std::string_view text) {
+    const auto decoded = admin::decode_pod(json::parse(text).as_object());
+    REQUIRE(!decoded);
+    CHECK(decoded.error().code == ErrorCode::kUsage);
+    return decoded.error().message;
+  };
+  CHECK(cause_of("{}") == "namespace: not a name");
+  CHECK(cause_of(R"({"namespace":"shop"})") == "pod: not a name");
+  CHECK(cause_of(R"({"namespace":"shop","pod":""})") == "pod: not a name");
+  CHECK(cause_of(R"({"namespace":7,"pod":"web"})") == "namespace: not a name");
+}

@@ -27,7 +27,8 @@ PodStatus web() {
           .netns_cookie = 18'446'744'073'709'551'615U,
           .enrolled = true,
           .short_circuit = model::ShortCircuit::kOn,
-          .short_circuit_reason = "annotation on Namespace"};
+          .short_circuit_reason = "annotation on Namespace",
+          .workload = {.ns = "shop", .owner = "Deployment/web", .images = {"web:1", "log:1"}}};
 }
 
 PodStatus refused() {
@@ -99,13 +100,14 @@ TEST_CASE("status view: what is absent is null") {
 
 TEST_CASE("pods view") {
   const std::vector<PodStatus> pods{web(), refused()};
-  CHECK(json::serialize(admin::pods_view(pods)) == compact(R"([
+  CHECK(json::serialize(admin::pods_view(pods, learn::Workloads())) == compact(R"([
     {"namespace": "shop", "name": "web", "ip": "10.0.0.7", "ips": ["10.0.0.7", "fd00::7"],
      "identity": "spiffe://cluster.local/ns/shop/sa/web", "netnsCookie": "18446744073709551615", "enrolled": true,
-     "refused": false, "reason": null, "shortCircuit": "on", "shortCircuitReason": "annotation on Namespace"},
+     "refused": false, "reason": null, "shortCircuit": "on", "shortCircuitReason": "annotation on Namespace",
+     "owner": "Deployment/web", "images": ["web:1", "log:1"]},
     {"namespace": "shop", "name": "old", "ip": null, "ips": [], "identity": null, "netnsCookie": null,
      "enrolled": false, "refused": true, "reason": "netns /var/run/netns/old: not found", "shortCircuit": "off",
-     "shortCircuitReason": "not enrolled"}])"));
+     "shortCircuitReason": "not enrolled", "owner": null, "images": []}])"));
 }
 
 TEST_CASE("pods view: the modes") {
@@ -113,12 +115,41 @@ TEST_CASE("pods view: the modes") {
     PodStatus pod = web();
     pod.short_circuit = mode;
     pod.enrolled = enrolled;
-    return std::string(admin::pods_view(std::span(&pod, 1)).at(0).at("shortCircuit").as_string());
+    return std::string(admin::pods_view(std::span(&pod, 1), learn::Workloads()).at(0).at("shortCircuit").as_string());
   };
   CHECK(mode_of(model::ShortCircuit::kAuto, true) == "learning");
   CHECK(mode_of(model::ShortCircuit::kOn, true) == "on");
   CHECK(mode_of(model::ShortCircuit::kOff, true) == "off");
   CHECK(mode_of(model::ShortCircuit::kOn, false) == "off");
+}
+
+TEST_CASE("pods view: what was learned, and how far learning has come") {
+  PodStatus pod = web();
+  pod.short_circuit = model::ShortCircuit::kAuto;
+  pod.short_circuit_reason = "default";
+  learn::Workloads learned;
+  const std::map<NetnsCookie, learn::Workload> pods{{1, pod.workload}};
+  learned.observe(pods, {{1, {}}}, {});
+  learned.observe(pods, {{1, {.traits = 0, .first_read_ns = 1, .reads = 12, .connections = 3}}}, {});
+  const auto reason = [&] {
+    return std::string(admin::pods_view(std::span(&pod, 1), learned).at(0).at("shortCircuitReason").as_string());
+  };
+  CHECK(reason() == "learning: 3 of 8 connections, 12 of 32 reads");
+  pod.short_circuit = model::ShortCircuit::kOff;  // the compiler's words
+  pod.short_circuit_reason = "splice seen on 2026-03-01: stays on TCP";
+  CHECK(reason() == "splice seen on 2026-03-01: stays on TCP");
+  pod.enrolled = false;
+  CHECK(reason() == "not enrolled");
+}
+
+TEST_CASE("relearn view: the workload and its pods") {
+  PodStatus other = web();
+  other.id.name = "other";
+  other.workload.images = {"web:2"};
+  const std::vector<PodStatus> pods{web(), refused(), other};
+  CHECK(json::serialize(admin::relearn_view(web().workload, {.state = learn::State::kOff}, pods)) == compact(R"({
+    "workload": {"namespace": "shop", "owner": "Deployment/web", "images": ["web:1", "log:1"]}, "was": "off",
+    "pods": ["shop/web"]})"));
 }
 
 TEST_CASE("connections view: all fields") {

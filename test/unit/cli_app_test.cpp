@@ -74,6 +74,12 @@ TEST_CASE("underpassctl: usage") {
            {"detach", "--namespace", ""},
            {"detach", "--timeout", "soon"},
            {"attach", "--timeout", "1s"},
+           {"relearn"},
+           {"relearn", "web"},
+           {"relearn", "/web"},
+           {"relearn", "shop/"},
+           {"relearn", "shop/web/x"},
+           {"relearn", "shop/web", "shop/db"},
        }) {
     CAPTURE(wrong.size() > 0 ? wrong.back() : "");
     const Outcome outcome = run(wrong);
@@ -97,7 +103,8 @@ TEST_CASE("underpassctl: help and version") {
                                                                                        {"map", "list"},
                                                                                        {"map", "dump"},
                                                                                        {"detach"},
-                                                                                       {"attach"}}) {
+                                                                                       {"attach"},
+                                                                                       {"relearn"}}) {
     std::vector<std::string> arguments = command;
     arguments.emplace_back("--help");
     const Outcome outcome = run(arguments);
@@ -227,6 +234,24 @@ TEST_CASE("underpassctl detach: what was cut is listed, and the answer negative"
   CHECK(outcome.err ==
         "underpassctl: 1 connection had to be cut: the receiver did not read what was queued for it in time\n");
   CHECK(agent.run({"detach", "-o", "json"}).code == 1);
+}
+
+TEST_CASE("underpassctl relearn") {
+  const std::string answer =
+      R"({"workload":{"namespace":"shop","owner":"Deployment/web","images":["web:1"]},"was":"off","pods":["shop/a","shop/b"]})";
+  FakeAgent agent(result(answer));
+  const Outcome outcome = agent.run({"relearn", "shop/a"});
+  CHECK(outcome.code == 0);
+  CHECK(outcome.out == "shop/Deployment/web is learned anew (it was off); its pods here: shop/a,shop/b\n");
+  CHECK(outcome.err.empty());
+  CHECK(agent.asked() == json::object{{"command", "relearn"}, {"namespace", "shop"}, {"pod", "a"}});
+  CHECK(agent.run({"relearn", "shop/a", "-o", "json"}).out == answer + "\n");
+
+  FakeAgent refusing(admin::refuse(admin::ErrorCode::kNotFound, "Pod shop/c: not found on this node"));
+  CHECK(refusing.run({"relearn", "shop/c"}).code == 4);
+  CHECK(refusing.run({"relearn", "shop/c"}).err == "underpassctl: Pod shop/c: not found on this node\n");
+  test::TempFolder folder;
+  CHECK(run({"relearn", "shop/a", "--run-dir", folder.path()}).code == 3);
 }
 
 TEST_CASE("underpassctl attach: through the agent") {

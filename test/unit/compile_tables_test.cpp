@@ -28,10 +28,11 @@ class Node {
     return pod;
   }
 
-  Compiled compile() { return compile_tables(snapshot, facts, {.node_name = "node-a"}, ids); }
+  Compiled compile() { return compile_tables(snapshot, facts, {.node_name = "node-a", .verdicts = verdicts}, ids); }
 
   model::Snapshot snapshot;
   NetnsFacts facts;
+  learn::Verdicts verdicts;
   NamespaceIds ids;
 };
 
@@ -52,6 +53,43 @@ TEST_CASE("tables: a pod's rows") {
   CHECK(compiled.tables.ips == std::map<IpAddress, NetnsCookie>{{ip("10.0.0.7"), 7}, {ip("fd00::7"), 7}});
   CHECK(compiled.pods.at(0).identity == "spiffe://cluster.local/ns/shop/sa/web");
   CHECK(compiled.pods.at(0).ips == pod.ips);
+}
+
+TEST_CASE("tables: in mode auto the mode is what was learned of the workload") {
+  Node node;
+  auto& pod = node.add("shop", "web", 7, {ip("10.0.0.7")});
+  pod.owner = "Deployment/web";
+  pod.images = {"web:1"};
+  const learn::Workload workload{.ns = "shop", .owner = "Deployment/web", .images = {"web:1"}};
+  const auto mode = [&] { return node.compile().tables.pods.at(7).mode; };
+  const auto reason = [&] { return node.compile().pods.at(0).short_circuit_reason; };
+  CHECK(mode() == UP_MODE_AUTO);
+  CHECK(reason() == "default");
+  CHECK(node.compile().pods.at(0).workload == workload);
+  CHECK(node.compile().pods.at(0).asks_auto);
+
+  node.verdicts[workload] = {.state = learn::State::kLearning, .connections = 3};
+  CHECK(mode() == UP_MODE_AUTO);
+  node.verdicts[workload] = {.state = learn::State::kOn, .connections = 8};
+  CHECK(mode() == UP_MODE_ON);
+  CHECK(reason() == "learned: 8 connections without a trait");
+  CHECK(node.compile().pods.at(0).short_circuit == model::ShortCircuit::kOn);
+  CHECK(node.compile().pods.at(0).asks_auto);
+
+  pod.settings.short_circuit = model::ShortCircuit::kOff;
+  CHECK(mode() == UP_MODE_OFF);
+  CHECK(reason() == "annotation on Pod");
+  CHECK_FALSE(node.compile().pods.at(0).asks_auto);
+
+  node.verdicts[workload] = {.state = learn::State::kOff, .traits = {"splice"}, .since = "2026-03-01T09:30:00Z"};
+  pod.settings.short_circuit = model::ShortCircuit::kOn;
+  CHECK(mode() == UP_MODE_ON);
+  pod.settings.short_circuit = model::ShortCircuit::kAuto;
+  CHECK(mode() == UP_MODE_OFF);
+  CHECK(reason() == "splice seen on 2026-03-01: stays on TCP");
+
+  pod.images = {"web:2"};
+  CHECK(mode() == UP_MODE_AUTO);
 }
 
 TEST_CASE("tables: equal pods have equal bytes") {

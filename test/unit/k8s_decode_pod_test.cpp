@@ -57,7 +57,8 @@ metadata:
 spec:
   nodeName: node-a
   serviceAccountName: web
-  containers: [{name: web, ports: [{containerPort: 80}]}, {name: log}]
+  initContainers: [{name: setup, image: setup:1}]
+  containers: [{name: web, image: web:1.2, ports: [{containerPort: 80}]}, {name: log}, {name: tap, image: tap@sha256:0}]
 status:
   phase: Running
   podIP: 10.0.0.7
@@ -72,6 +73,8 @@ status:
                     .service_account = "web",
                     .ips = {ip("10.0.0.7"), ip("fd00::7")},
                     .labels = {{"app", "web"}, {"tier", "1"}, {"underpass.dev/mesh", "enabled"}},
+                    .owner = "Pod/web-7d4b",
+                    .images = {"web:1.2", "tap@sha256:0"},
                     .settings = {.mesh = true,
                                  .short_circuit = model::ShortCircuit::kOn,
                                  .short_circuit_peers = model::ShortCircuitPeers::kMesh},
@@ -80,9 +83,9 @@ status:
 }
 
 TEST_CASE("pod: what is absent, null or empty has its default") {
-  const model::Pod plain{.id = {"shop", "web"}};
+  const model::Pod plain{.id = {"shop", "web"}, .owner = "Pod/web"};
   CHECK(good("") == plain);
-  CHECK(good("labels: null, annotations: null, uid: null", "spec: null, status: null") == plain);
+  CHECK(good("labels: null, annotations: null, uid: null, ownerReferences: null", "spec: null, status: null") == plain);
   CHECK(good("",
              "spec: {nodeName: '', serviceAccountName: '', hostNetwork: false, containers: []}, "
              "status: {podIP: '', podIPs: [], phase: ''}") == plain);
@@ -93,6 +96,35 @@ TEST_CASE("pod: addresses") {
   CHECK(good("", "status: {podIPs: [{ip: 'fd00::7'}, {ip: 10.0.0.7}]}").ips ==
         std::vector{ip("fd00::7"), ip("10.0.0.7")});
   CHECK(good("", "status: {podIP: 'fd00:0::7', podIPs: [{ip: 'fd00::7'}]}").ips == std::vector{ip("fd00::7")});
+}
+
+TEST_CASE("pod: who owns it") {
+  const auto owner = [](const std::string& references, const std::string& labels = "{}") {
+    return good("labels: " + labels + ", ownerReferences: " + references).owner;
+  };
+  CHECK(owner("[]") == "Pod/web");
+  CHECK(owner("[{kind: StatefulSet, name: db, controller: true}]") == "StatefulSet/db");
+  CHECK(owner("[{kind: Note, name: x}, {kind: Note, name: y, controller: false}]") == "Pod/web");
+  CHECK(owner("[{kind: 5}, {kind: Job, name: one, controller: true}]") == "Job/one");
+
+  const std::string hash = "{pod-template-hash: 7d4b}";
+  const auto set_named = [](const std::string& name) {
+    return "[{kind: ReplicaSet, name: " + name + ", controller: true}]";
+  };
+  CHECK(owner(set_named("web-7d4b"), hash) == "Deployment/web");
+  CHECK(owner(set_named("a.b-c-7d4b"), hash) == "Deployment/a.b-c");
+  CHECK(owner(set_named("web-7d4b")) == "ReplicaSet/web-7d4b");
+  CHECK(owner(set_named("web-7d4b"), "{pod-template-hash: ''}") == "ReplicaSet/web-7d4b");
+  CHECK(owner(set_named("web-8888"), hash) == "ReplicaSet/web-8888");
+  CHECK(owner(set_named("web7d4b"), hash) == "ReplicaSet/web7d4b");
+  CHECK(owner("[{kind: StatefulSet, name: web-7d4b, controller: true}]", hash) == "StatefulSet/web-7d4b");
+}
+
+TEST_CASE("pod: its images, in their order, without those of init containers") {
+  const auto images = [](const std::string& spec) { return good("", "spec: {" + spec + "}").images; };
+  CHECK(images("containers: [{image: b}, {image: a}]") == std::vector<std::string>{"b", "a"});
+  CHECK(images("containers: [{name: x}, {image: ''}, {image: null}]").empty());
+  CHECK(images("initContainers: [{image: i}], containers: [{image: a}]") == std::vector<std::string>{"a"});
 }
 
 TEST_CASE("pod: phases, host network, other meshes") {
@@ -144,6 +176,21 @@ TEST_CASE("pod: what is wrong is said by object, path and cause") {
        "spec.serviceAccountName: \"a/b\": not an RFC 1123 subdomain (a-z, 0-9, - and ., at most 253)"},
       {"", "spec: {containers: web}", "spec.containers: \"web\": must be a list"},
       {"", "spec: {containers: [{name: 1}]}", "spec.containers[0].name: 1: must be a string (put it in quotes)"},
+      {"", "spec: {containers: [{image: 1}]}", "spec.containers[0].image: 1: must be a string (put it in quotes)"},
+      {"ownerReferences: web", "", "metadata.ownerReferences: \"web\": must be a list"},
+      {"ownerReferences: [web]", "", "metadata.ownerReferences[0]: \"web\": must be a mapping"},
+      {"ownerReferences: [{controller: 'yes'}]", "",
+       "metadata.ownerReferences[0].controller: \"yes\": must be true or false"},
+      {"ownerReferences: [{controller: true, name: web}]", "", "metadata.ownerReferences[0].kind: missing"},
+      {"ownerReferences: [{controller: true, kind: 5, name: web}]", "",
+       "metadata.ownerReferences[0].kind: 5: must be a string (put it in quotes)"},
+      {"ownerReferences: [{controller: true, kind: a/b, name: web}]", "",
+       "metadata.ownerReferences[0].kind: \"a/b\": not a kind (letters and digits)"},
+      {"ownerReferences: [{}, {controller: true, kind: Job}]", "", "metadata.ownerReferences[1].name: missing"},
+      {"ownerReferences: [{controller: true, kind: Job, name: A}]", "",
+       "metadata.ownerReferences[0].name: \"A\": not an RFC 1123 subdomain (a-z, 0-9, - and ., at most 253)"},
+      {"ownerReferences: [{controller: true, kind: Job, name: a}, {controller: true, kind: Job, name: b}]", "",
+       "metadata.ownerReferences[1].controller: true: there is another controller already"},
       {"uid: 5", "", "metadata.uid: 5: must be a string (put it in quotes)"},
       {"labels: [a]", "", "metadata.labels: a list: must be a mapping"},
       {"labels: {app: true}", "", "metadata.labels.app: true: must be a string (put it in quotes)"},

@@ -48,6 +48,8 @@ struct Pod {
   std::string service_account = "default";  // spec.serviceAccountName
   std::vector<IpAddress> ips;               // status.podIP(s), the primary one first; empty: not assigned yet
   std::map<std::string, std::string> labels;
+  std::string owner;                // its controller, "Deployment/web"; of a pod without one: "Pod/<its name>"
+  std::vector<std::string> images;  // spec.containers[].image in their order; containers without one are left out
   MeshSettings settings;
   std::string netns_path;     // annotation underpass.dev/netns, the folder source's; empty: none
   bool host_network = false;  // spec.hostNetwork
