@@ -37,7 +37,7 @@ std::string to_yaml(const PodObject& object) {
       "apiVersion: v1\nkind: Pod\n" +
       metadata("  name: " + object.name + "\n  namespace: " + object.ns + "\n", object.settings, object.netns) +
       "spec:\n  nodeName: " + object.node + "\n  serviceAccountName: " + object.service_account +
-      "\n  containers:\n  - name: app\n    image: app\n";
+      "\n  containers:\n  - name: app\n    image: " + object.image + "\n";
   if (object.ips.empty()) return text;
   text += "status:\n  phase: Running\n  podIP: \"" + object.ips.front() + "\"\n  podIPs:\n";
   for (const std::string& ip : object.ips) text += "  - ip: \"" + ip + "\"\n";

@@ -30,6 +30,7 @@ struct PodObject {
   std::vector<std::string> ips{};
   std::string service_account = "default";
   Settings settings{};
+  std::string image = "app";
 };
 
 class Objects {

@@ -169,7 +169,7 @@ TEST_CASE("a connection is direct where one end is not in the mesh, says off, or
       const auto row = world.ctl.connection(pair.client.get());
       REQUIRE(row);
       CHECK(row->way == "direct");
-      CHECK(row->fallback_reason == reason);
+      CHECK(row->fallback_reason == reason);  // one connection teaches too little
       CHECK(accounts.redirected_bytes() == 0);
     }
   }

@@ -1,0 +1,168 @@
+// SPDX-License-Identifier: Apache-2.0
+// Mode `auto`: a workload is watched, then short-circuited or left on TCP; and what happens when it turns out to be
+// another than it seemed.
+#include <doctest/doctest.h>
+#include <fcntl.h>
+#include <sys/ioctl.h>
+#include <unistd.h>
+
+#include <array>
+#include <cerrno>
+
+#include "test/netns/accounts.h"
+#include "test/support/files.h"
+#include "test/support/sockets.h"
+
+namespace underpass::test {
+namespace {
+
+const Settings kAuto{.mesh = "enabled"};
+
+std::string mode_of(const World& world, const std::string& pod) {
+  const auto row = world.ctl.pod(pod);
+  return row ? row->short_circuit : "";
+}
+
+// Connections of a and b, each used once in this way, until the agent has made up its mind of one of them or both.
+using Use = std::function<void(const Pair&)>;
+void teach(const World& world, const Use& use, const std::string& a = "a", const std::string& b = "b") {
+  const bool decided = eventually(seconds(20), [&] {
+    const Pair pair = make_pair_between(world.at(a), world.at(b), AF_INET);
+    use(pair);
+    const auto mode_a = mode_of(world, "shop/" + a), mode_b = mode_of(world, "shop/" + b);
+    return mode_a == "off" || mode_b == "off" || (mode_a == "on" && mode_b == "on");
+  });
+  CHECK_MESSAGE(decided, world.agent.log());
+}
+
+const Use kHarmless = [](const Pair& pair) { exchange(pair.client.get(), pair.server.get()); };
+
+std::string reason_of(const World& world, const std::string& pod) {
+  const auto rows = world.ctl.json({"pods"});
+  for (const auto& row : rows.as_array())
+    if (text_of(row.at("namespace")) + "/" + text_of(row.at("name")) == pod)
+      return text_of(row.at("shortCircuitReason"));
+  return "";
+}
+
+TEST_CASE("auto: direct while it learns, then short-circuited, and remembered over a restart of the agent") {
+  World world(kAuto);
+  CHECK(mode_of(world, "shop/a") == "learning");
+  CHECK(way_of_new_connection(world, world.at("a"), world.at("b")) == "direct");
+  teach(world, kHarmless);
+  CHECK(mode_of(world, "shop/a") == "on");
+  CHECK(mode_of(world, "shop/b") == "on");
+  const Accounts accounts(world);
+  CHECK(way_of_new_connection(world, world.at("a"), world.at("b")) == "short-circuit");
+  CHECK(accounts.redirected_bytes() > 0);
+
+  world.agent.kill9();
+  world.agent.start();
+  CHECK(mode_of(world, "shop/a") == "on");
+  CHECK(way_of_new_connection(world, world.at("a"), world.at("b")) == "short-circuit");
+}
+
+TEST_CASE("auto: a workload is its image too: a new one is watched anew") {
+  World world(kAuto);
+  teach(world, kHarmless);
+  PodObject pod = world.pod_object("shop", "a");
+  pod.image = "app:2";
+  world.objects.put(pod);
+  CHECK(eventually(seconds(5), [&] { return mode_of(world, "shop/a") == "learning"; }));
+  CHECK(mode_of(world, "shop/b") == "on");
+  CHECK(way_of_new_connection(world, world.at("a"), world.at("b")) == "direct");
+}
+
+TEST_CASE("auto: what a short circuit cannot carry is seen while learning, and keeps the workload on TCP") {
+  struct Case {
+    const char* name;
+    Use use;
+  };
+  const auto send_then = [](const std::function<void(int server)>& read) {
+    return [read](const Pair& pair) {
+      send_all(pair.client.get(), "0123456789");
+      REQUIRE(readable(pair.server.get(), seconds(5)));
+      read(pair.server.get());
+    };
+  };
+  std::string buffer(100, '\0');
+  const std::vector<Case> cases{
+      {"waitall", send_then([&](int fd) { CHECK(::recv(fd, buffer.data(), 10, MSG_WAITALL) == 10); })},
+      {"blocking", send_then([&](int fd) { CHECK(::recv(fd, buffer.data(), 100, 0) == 10); })},
+      {"splice", send_then([&](int fd) {
+         std::array<int, 2> pipe{};
+         REQUIRE(::pipe(pipe.data()) == 0);
+         const UniqueFd out(pipe[0]), in(pipe[1]);
+         CHECK(::splice(fd, nullptr, in.get(), nullptr, 100, 0) == 10);
+       })},
+      {"fionread", send_then([&](int fd) {
+         int count = 0;
+         CHECK(::ioctl(fd, FIONREAD, &count) == 0);
+         CHECK(count == 10);
+         CHECK(::recv(fd, buffer.data(), 100, MSG_DONTWAIT) == 10);
+       })},
+      {"rcvlowat", send_then([&](int fd) {
+         CHECK(::recv(fd, buffer.data(), 100, MSG_DONTWAIT) == 10);
+         set_option(fd, SOL_SOCKET, SO_RCVLOWAT, 20);
+       })},
+      {"unread-close", send_then([&](int fd) { CHECK(::recv(fd, buffer.data(), 5, MSG_DONTWAIT) == 5); })},
+      {"urgent",
+       [&](const Pair& pair) {
+         REQUIRE(::send(pair.client.get(), "ab!", 3, MSG_OOB) == 3);
+         REQUIRE(readable(pair.server.get(), seconds(5)));
+         CHECK(::recv(pair.server.get(), buffer.data(), 100, MSG_DONTWAIT) == 2);
+       }},
+  };
+  World world(kAuto);
+  for (const auto& [name, use] : cases) {
+    CAPTURE(name);
+    const std::string client = std::string(name) + "-c", server = std::string(name) + "-s";
+    world.add_pod("shop", client);
+    world.add_pod("shop", server);
+    world.wait_enrolled("shop", client, "");
+    world.wait_enrolled("shop", server, "");
+    teach(world, use, client, server);
+    CHECK(mode_of(world, "shop/" + server) == "off");
+    CHECK_MESSAGE(reason_of(world, "shop/" + server).contains(name), reason_of(world, "shop/" + server));
+    CHECK(way_of_new_connection(world, world.at(client), world.at(server)) == "direct");
+  }
+  CHECK(world.redirected() == 0);
+}
+
+TEST_CASE("auto: a workload that splices after all loses its short circuit at once, and no byte") {
+  World world(kAuto);
+  teach(world, kHarmless);
+  const Pair first = make_pair_between(world.at("a"), world.at("b"), AF_INET);
+  exchange(first.client.get(), first.server.get());
+  const Pair other = make_pair_between(world.at("a"), world.at("b"), AF_INET);
+  exchange(other.client.get(), other.server.get());
+  REQUIRE(world.ctl.connection(other.client.get())->way == "short-circuit");
+
+  set_nonblocking(first.server.get(), true);
+  std::array<int, 2> pipe{};
+  REQUIRE(::pipe(pipe.data()) == 0);
+  const UniqueFd out(pipe[0]), in(pipe[1]);
+  CHECK(::splice(first.server.get(), nullptr, in.get(), nullptr, 100, 0) == -1);
+  CHECK(errno == EAGAIN);
+
+  CHECK(eventually(seconds(5), [&] { return mode_of(world, "shop/b") == "off"; }));
+  CHECK(world.agent.log().contains("late=true"));
+  CHECK(way_of_new_connection(world, world.at("a"), world.at("b")) == "direct");
+  for (const Pair* pair : {&first, &other}) {
+    exchange(pair->client.get(), pair->server.get(), 50, 1000);
+    CHECK(eventually(seconds(5), [&] { return world.ctl.connection(pair->client.get())->way == "direct"; }));
+  }
+}
+
+TEST_CASE("auto: relearn forgets") {
+  World world(kAuto);
+  teach(world, kHarmless);
+  CHECK(world.ctl.run({"relearn", "shop/a"}).exit.ok());
+  CHECK(mode_of(world, "shop/a") == "learning");
+  CHECK(way_of_new_connection(world, world.at("a"), world.at("b")) == "direct");
+  teach(world, kHarmless);
+  CHECK(way_of_new_connection(world, world.at("a"), world.at("b")) == "short-circuit");
+}
+
+}  // namespace
+}  // namespace underpass::test
