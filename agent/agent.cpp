@@ -10,6 +10,7 @@
 #include <boost/asio/post.hpp>
 #include <boost/asio/steady_timer.hpp>
 #include <filesystem>
+#include <iterator>
 #include <map>
 #include <optional>
 #include <thread>
@@ -28,6 +29,7 @@
 #include "agent/dataplane/netns_facts.h"
 #include "agent/dataplane/pins.h"
 #include "agent/dataplane/probe.h"
+#include "agent/dataplane/self_test.h"
 #include "agent/k8s/dir_source.h"
 #include "agent/learn/workloads.h"
 #include "agent/learn/workloads_file.h"
@@ -139,11 +141,10 @@ class Agent::Impl : public std::enable_shared_from_this<Agent::Impl> {
     if (auto own = dataplane::probe_netns("/proc/self/ns/net")) host_netns_ = own->cookie;
     if (options_.node_budget == 0) options_.node_budget = dataplane::default_node_budget();
 
-    auto capabilities = dataplane::probe_capabilities();
-    if (!capabilities) return std::unexpected(capabilities.error());
-    capabilities_ = std::move(*capabilities);
-    for (const auto& row : capabilities_)
-      if (row.result == "tcp") spdlog::warn("capability-missing name={} reason=\"{}\"", row.name, row.reason);
+    auto probed = dataplane::probe_capabilities();
+    if (!probed) return std::unexpected(probed.error());
+    probed_ = std::move(*probed);
+    capabilities_ = probed_;
     auto marker = admin::load_detached_marker(options_.state_dir);
     if (!marker) return std::unexpected(marker.error());
     marker_ = std::move(*marker);
@@ -153,10 +154,31 @@ class Agent::Impl : public std::enable_shared_from_this<Agent::Impl> {
     return {};
   }
 
+  // Once for each time that the programs are attached: what was probed, and what was tried.
+  // Returns which bytes FIONREAD counts (UP_INQ_*).
+  unsigned test_kernel() {
+    capabilities_ = probed_;
+    unsigned fionread_counts = 0;
+    if (const auto fitness = dataplane::fitness_of(capabilities_); fitness.short_circuit) {
+      auto tested = dataplane::run_self_test({.cgroup_root = options_.cgroup_root,
+                                              .bpffs = options_.bpffs,
+                                              .calls_watched_already = dataplane::is_call_watch_pinned(pin_dir())},
+                                             fitness);
+      std::ranges::move(tested.rows, std::back_inserter(capabilities_));
+      fionread_counts = tested.fionread_counts;
+    }
+    for (const auto& row : capabilities_)
+      if (row.result == "tcp") spdlog::warn("capability-missing name={} reason=\"{}\"", row.name, row.reason);
+    return fionread_counts;
+  }
+
   Result<void> open_dataplane() {
-    auto opened = dataplane::Dataplane::open(
-        {.cgroup_root = options_.cgroup_root, .pin_dir = pin_dir(), .node_budget = options_.node_budget},
-        capabilities_);
+    const unsigned fionread_counts = test_kernel();
+    auto opened = dataplane::Dataplane::open({.cgroup_root = options_.cgroup_root,
+                                              .pin_dir = pin_dir(),
+                                              .node_budget = options_.node_budget,
+                                              .fionread_counts = fionread_counts},
+                                             capabilities_);
     if (!opened) return std::unexpected(opened.error());
     dataplane_ = std::move(*opened);
     wakes_.assign(::dup(dataplane_->wake_fd()));
@@ -336,7 +358,8 @@ class Agent::Impl : public std::enable_shared_from_this<Agent::Impl> {
     if (!save_problem_.empty()) out.push_back("what is learned is not kept: " + save_problem_);
     if (marker_.node) out.push_back("detached from the node since " + marker_.since + ": run `underpassctl attach`");
     for (const auto& row : capabilities_)
-      if (row.result == "tcp") out.push_back("capability " + row.name + ": " + row.reason);
+      if (row.result == "tcp" && dataplane::concerns_all_modes(row))
+        out.push_back("capability " + row.name + ": " + row.reason);
     if (!calls_problem_.empty() && std::ranges::any_of(pods_, &compile::PodStatus::asks_auto))
       out.push_back("mode auto stays on TCP: " + calls_problem_);
     for (const auto& diagnostic : store_.snapshot()->diagnostics) out.push_back(diagnostic_name(diagnostic));
@@ -391,7 +414,8 @@ class Agent::Impl : public std::enable_shared_from_this<Agent::Impl> {
                        .pods_enrolled = count(&compile::PodStatus::enrolled),
                        .pods_refused = count(&compile::PodStatus::refused),
                        .workloads = workloads_.present(),
-                       .late_detections = workloads_.late()};
+                       .late_detections = workloads_.late(),
+                       .capabilities = capabilities()};
     if (stale_since_)
       input.stale_seconds = std::chrono::duration<double>(std::chrono::system_clock::now() - *stale_since_).count();
     if (dataplane_) {
@@ -494,8 +518,9 @@ class Agent::Impl : public std::enable_shared_from_this<Agent::Impl> {
 
   boost::asio::io_context& io_;
   AgentOptions options_;
-  std::vector<dataplane::Capability> capabilities_;
-  std::string calls_problem_;  // as of the last tick
+  std::vector<dataplane::Capability> probed_;        // before anything was attached
+  std::vector<dataplane::Capability> capabilities_;  // with what the self-test found
+  std::string calls_problem_;                        // as of the last tick
   admin::DetachedMarker marker_;
   NetnsCookie host_netns_ = 0;
 

@@ -40,10 +40,11 @@ std::vector<MetricFamily> collect_metrics(const MetricsInput& input) {
   std::vector<Sample> ways;
   for (const up_way way : {UP_WAY_DIRECT, UP_WAY_SHORT_CIRCUIT, UP_WAY_PROXIED})
     ways.push_back({{{"way", std::string(name_of(way))}}, number(input.stats.connections[way])});
-  std::vector<Sample> reasons, late;
+  std::vector<Sample> reasons, resets, late;
   for (int why = UP_WHY_NONE + 1; why < UP_WHY_COUNT; ++why) {
     const auto name = std::string(name_of(static_cast<up_why>(why)));
     reasons.push_back({{{"reason", name}}, number(input.stats.fallbacks[why])});
+    resets.push_back({{{"reason", name}}, number(input.stats.resets[why])});
     late.push_back({{{"reason", name}}, number(input.late_detections[static_cast<std::size_t>(why)])});
   }
   std::vector<Sample> workloads;
@@ -52,6 +53,8 @@ std::vector<MetricFamily> collect_metrics(const MetricsInput& input) {
     workloads.push_back(
         {{{"state", std::string(learn::name_of(state))}}, number(found != input.workloads.end() ? found->second : 0)});
   }
+  std::vector<Sample> capabilities;
+  for (const auto& row : input.capabilities) capabilities.push_back({{{"name", row.name}, {"result", row.result}}, 1});
   std::vector<Sample> entries, capacity;
   for (const auto& map : input.fill) {
     entries.push_back({{{"map", map.map}}, number(map.entries)});
@@ -73,6 +76,11 @@ std::vector<MetricFamily> collect_metrics(const MetricsInput& input) {
           "underpass_short_circuit_fallbacks_total",
           "Connections that are not short-circuited, and messages of short-circuited ones that went by TCP, by reason.",
           MetricType::Counter, reasons),
+      family("underpass_short_circuit_resets_total",
+             "Short-circuited connections that could not go on as TCP would and were reset, by reason.",
+             MetricType::Counter, resets),
+      family("underpass_capability", "What this kernel can do, as `underpassctl check` shows it.", MetricType::Gauge,
+             capabilities),
       family("underpass_short_circuit_workloads", "Workloads with pods in mode auto on this node, by what was learned.",
              MetricType::Gauge, workloads),
       family("underpass_short_circuit_late_detections_total",

@@ -10,6 +10,7 @@
 #include <vector>
 
 #include "agent/dataplane/maps.h"
+#include "agent/dataplane/probe.h"
 #include "agent/learn/workload.h"
 #include "underpass/abi.h"
 
@@ -24,6 +25,7 @@ struct MetricsInput {
   std::uint64_t pods_refused = 0;
   std::map<learn::State, std::uint64_t> workloads;            // of pods in mode auto
   std::array<std::uint64_t, UP_WHY_COUNT> late_detections{};  // by enum up_why
+  std::vector<dataplane::Capability> capabilities;
   double stale_seconds = 0;
 };
 

@@ -202,8 +202,9 @@ static __always_inline bool up_may_pass(struct up_conn *conn, const struct up_me
 {
 	struct sk_psock *psock;
 
+	/* To an end that has closed, TCP sends what makes it answer by a RST. */
 	if (conn->broken)
-		return false;
+		return conn->broken == UP_WHY_UNREAD_CLOSE;
 	if (!conn->stopped || conn->why != UP_WHY_SPLICE || up_queued(m->dir) <= 0)
 		return true;
 	psock = up_psock_of(m->peer);

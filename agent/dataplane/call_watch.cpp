@@ -159,6 +159,8 @@ Result<void> attach_call_watch(underpass_bpf& skeleton, CallMeans means, const s
   return {};
 }
 
+bool is_call_watch_pinned(const std::string& pin_dir) { return !pinned_names(pin_dir).empty(); }
+
 void detach_call_watch(const std::string& pin_dir) {
   for (const auto& name : pinned_names(pin_dir)) ::unlink((pin_dir + "/" + name).c_str());
 }

@@ -24,5 +24,6 @@ CallMeans probe_call_means();
 // Attaches and pins; what an earlier agent pinned with the very same programs stays. kNone: does nothing.
 Result<void> attach_call_watch(underpass_bpf& skeleton, CallMeans means, const std::string& pin_dir);
 void detach_call_watch(const std::string& pin_dir);
+bool is_call_watch_pinned(const std::string& pin_dir);
 
 }  // namespace underpass::dataplane

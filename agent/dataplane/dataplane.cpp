@@ -71,6 +71,7 @@ Result<std::unique_ptr<Dataplane>> Dataplane::open(const Options& options,
   if (!wakes) return std::unexpected(wakes.error());
   std::unique_ptr<Dataplane> dataplane(new Dataplane(std::move(*programs), std::move(*wakes)));
   dataplane->fit_ = fitness.short_circuit;
+  dataplane->programs_->set_fionread_counts(options.fionread_counts);
   Maps& maps = dataplane->maps();
   maps.add_pool(0);
   auto done = maps.set_config({

@@ -25,6 +25,7 @@ class Dataplane {
     std::string cgroup_root;
     std::string pin_dir;
     std::uint64_t node_budget = 0;  // bytes
+    unsigned fionread_counts = 0;   // what the self-test found
   };
 
   // Loads, or takes over what an earlier agent pinned; attaches. On failure nothing new is left behind.

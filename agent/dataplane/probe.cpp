@@ -92,13 +92,20 @@ Result<std::vector<Capability>> probe_capabilities() {
   return rows;
 }
 
+bool concerns_all_modes(const Capability& row) {
+  return row.name != kCallWatch && row.name != "splice" && row.name != "fionread";
+}
+
 Programs::Fitness fitness_of(const std::vector<Capability>& capabilities) {
   Programs::Fitness fitness;
-  fitness.short_circuit = std::ranges::none_of(capabilities, [](const auto& row) { return row.result == "tcp"; });
+  fitness.short_circuit = std::ranges::none_of(
+      capabilities, [](const auto& row) { return row.result == "tcp" && concerns_all_modes(row); });
   fitness.sees_reads =
       std::ranges::any_of(capabilities, [](const auto& row) { return row.name == kReads && row.result != "tcp"; });
   const auto calls = std::ranges::find(capabilities, kCallWatch, &Capability::name);
-  if (calls != capabilities.end() && calls->result != "tcp")
+  const bool calls_fail = std::ranges::any_of(
+      capabilities, [](const auto& row) { return row.result == "tcp" && !concerns_all_modes(row); });
+  if (calls != capabilities.end() && !calls_fail)
     fitness.calls = calls->reason == kByFentry ? CallMeans::kFentry : CallMeans::kWatchpoints;
   return fitness;
 }

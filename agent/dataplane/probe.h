@@ -21,6 +21,10 @@ struct Capability {
   std::string reason;  // what was found, or what is missing and what that means
 };
 
+// Does this row, with the result "tcp", keep every connection on TCP? The calls that go past recv() concern mode `auto`
+// alone: `on` is told of them and puts up with them.
+bool concerns_all_modes(const Capability& row);
+
 // Fails where the agent cannot run at all: no BTF, or older than what netns cookies need (Linux 5.15).
 Result<std::vector<Capability>> probe_capabilities();
 

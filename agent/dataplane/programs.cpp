@@ -102,6 +102,7 @@ struct Programs::Impl {
 Programs::Programs(std::unique_ptr<Impl> impl) : impl_(std::move(impl)) {}
 Programs::~Programs() = default;
 Maps& Programs::maps() { return impl_->maps; }
+void Programs::set_fionread_counts(unsigned bits) { impl_->skeleton->bss->up_inq_counts = bits; }
 int Programs::wake_map() const { return bpf_map__fd(impl_->skeleton->maps.up_wake); }
 
 Result<std::unique_ptr<Programs>> Programs::load(const std::string& pin_dir, Purpose purpose, Fitness fitness) {
@@ -176,6 +177,7 @@ Result<Programs::Watch> Programs::watch(bool on) {
     detach_call_watch(impl_->pin_dir);
     return watch;
   }
+  if (impl_->calls == CallMeans::kNone) watch.calls_problem = "splice() and FIONREAD cannot be seen on this kernel";
   if (auto done = attach_call_watch(*impl_->skeleton, impl_->calls, impl_->pin_dir); !done)
     watch.calls_problem = done.error().message;
   const int program_fd = bpf_program__fd(impl_->skeleton->progs.up_recv);

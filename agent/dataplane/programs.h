@@ -41,6 +41,9 @@ class Programs {
   };
   Result<Watch> watch(bool on);
 
+  // Bits UP_INQ_*: which bytes FIONREAD of a mapped socket counts on this kernel.
+  void set_fionread_counts(unsigned bits);
+
   [[nodiscard]] Maps& maps();
   [[nodiscard]] int wake_map() const;
 
