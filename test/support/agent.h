@@ -43,6 +43,8 @@ class Agent {
 
   [[nodiscard]] bool running() { return process_ && process_->running(); }
   [[nodiscard]] pid_t pid() const { return process_->pid(); }
+  // How it ended, if it has.
+  [[nodiscard]] std::optional<Exit> ended() { return process_->wait(milliseconds(0)); }
   // Everything the agent (and those before it) wrote.
   [[nodiscard]] std::string log() const;
 

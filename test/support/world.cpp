@@ -20,11 +20,11 @@ std::string describe(const Ctl& ctl) {
 
 }  // namespace
 
-World::World(const Settings& settings) {
+World::World(const Settings& settings, const std::string& state) {
   objects.put(NamespaceObject{"shop", settings});
   add_pod("shop", "a");
   add_pod("shop", "b");
-  agent.start();
+  agent.start(state);
   if (settings.mesh != "enabled") return;
   for (const char* name : {"a", "b"}) wait_enrolled("shop", name, settings.short_circuit == "on" ? "on" : "");
 }

@@ -21,8 +21,9 @@ inline const Settings kAccelerated{.mesh = "enabled", .short_circuit = "on"};
 
 class World {
  public:
-  // Starts the agent and waits until both pods are enrolled as `settings` of the namespace say.
-  explicit World(const Settings& settings = kAccelerated);
+  // Starts the agent, waits until it is in that state, and until both pods are enrolled as `settings` of the namespace
+  // say.
+  explicit World(const Settings& settings = kAccelerated, const std::string& state = "ready");
 
   // A pod with its network namespace and its object; `settings` are the pod's own.
   const Place& add_pod(const std::string& ns, const std::string& name, const Settings& settings = {});

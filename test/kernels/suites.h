@@ -1,0 +1,46 @@
+// SPDX-License-Identifier: Apache-2.0
+// Which of the other suites' test cases run on the test kernels: those that touch what differs between kernels, and are
+// short enough for an emulated processor.
+#pragma once
+
+#include <string>
+#include <vector>
+
+namespace underpass::kernels {
+
+struct Suite {
+  std::string step;
+  std::string program;
+  bool accelerated = false;          // asks for short-circuit: not run where the kernel stays on TCP
+  std::vector<std::string> cases{};  // doctest's patterns, so a comma is a `?`; empty: all
+  unsigned streams = 40;             // random streams in each case that runs some
+};
+
+inline const std::vector<Suite> kSuites{
+    {.step = "bpf", .program = "bpf_tests"},
+    {.step = "harness", .program = "harness_tests", .cases = {"pods reach each other*", "a task asleep*"}},
+    {.step = "integrity",
+     .program = "integrity_tests",
+     .accelerated = true,
+     .cases = {"bytes that are queued when the sender closes*", "a half-closed direction*", "an aborted connection*",
+               "an option that is set before the first byte*", "an option that is set in mid-stream*", "MPTCP sockets*",
+               "SO_RCVLOWAT set early*", "a reader that sleeps in recv() before*",
+               "a reader that sleeps in recv() from*", "several readers asleep*", "readers that join*",
+               "short-circuit: the peer's half-close*", "random streams whose readers wait in poll*",
+               "a server with TCP_DEFER_ACCEPT*", "TCP Fast Open*", "the same loopback ports*", "two namespaces*",
+               "connections tell the truth*"}},
+    // Many small messages are what an emulated processor is slowest at.
+    {.step = "small messages",
+     .program = "integrity_tests",
+     .accelerated = true,
+     .cases = {"streams of small messages*", "two writers*"},
+     .streams = 6},
+    {.step = "lifecycle",
+     .program = "lifecycle_tests",
+     .accelerated = true,
+     .cases = {"an agent that is stopped*", "a full queue outlives*", "detach waits for a slow reader*",
+               "a label makes*"}},
+    {.step = "semantics", .program = "semantics_tests", .accelerated = true},
+};
+
+}  // namespace underpass::kernels
