@@ -24,6 +24,15 @@
 #define UP_CLIENT_BIT (1u << UP_CLIENT)
 #define UP_SERVER_BIT (1u << UP_SERVER)
 
+/* The kernel takes zero-copy sending from a socket that is mapped after its file exists (SOCK_SUPPORT_ZC, since 6.0):
+ * IORING_OP_SEND_ZC fails there, and nothing announces it. Accepted sockets are mapped before that and keep it. */
+static __always_inline bool up_task_has_io_uring(void)
+{
+	struct task_struct *task = (struct task_struct *)bpf_get_current_task();
+
+	return bpf_core_field_exists(task->io_uring) && BPF_CORE_READ(task, io_uring);
+}
+
 /* In connect(): may this connection be short-circuited? Kept with the socket for sockops. */
 static __always_inline void up_decide(struct bpf_sock_addr *ctx, const struct up_addr *destination)
 {
@@ -48,6 +57,8 @@ static __always_inline void up_decide(struct bpf_sock_addr *ctx, const struct up
 		me->why = UP_WHY_NOT_LOCAL;
 	else if (!up_kernel_is_fit)
 		me->why = UP_WHY_KERNEL;
+	else if (up_task_has_io_uring())
+		me->why = UP_WHY_IO_URING;
 	else
 		me->why = up_pair_why(client, server);
 }
@@ -341,6 +352,9 @@ static __always_inline void up_on_state(struct bpf_sock_ops *ctx, struct bpf_soc
 		up_refresh_bytes(conn, end, tp, to == UP_TCP_CLOSE ? from : to);
 		if (up_conn_is_watched(conn) && (from == UP_TCP_ESTABLISHED || from == UP_TCP_CLOSE_WAIT))
 			up_judge(conn, end, tp, from);
+		/* Aborted, and not closed: what the kernel says to further calls is plain TCP's business again. */
+		if (to == UP_TCP_CLOSE && conn->end[end].mapped && up_is_drained((struct sock *)tp))
+			bpf_map_delete_elem(&up_socks, &conn->end[end].cookie);
 	}
 	if (to == UP_TCP_CLOSE)
 		up_on_close(conn, me);

@@ -24,6 +24,7 @@
 #define IPPROTO_TCP 6
 #define MSG_OOB 0x1
 #define MSG_PEEK 0x2
+#define MSG_TRUNC 0x20
 #define MSG_DONTWAIT 0x40
 #define MSG_WAITALL 0x100
 #define MSG_ERRQUEUE 0x2000
@@ -136,6 +137,10 @@ struct refcount {
 	struct {
 		int counter;
 	} refs;
+};
+
+struct task_struct {
+	void *io_uring;
 };
 
 struct sk_psock {

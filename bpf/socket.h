@@ -130,4 +130,12 @@ static __always_inline bool up_psock_is_drained(struct sk_psock *psock)
 	return (unsigned long)BPF_CORE_READ(psock, ingress_msg.next) == head;
 }
 
+/* Mapped, with nothing in its queue. */
+static __always_inline bool up_is_drained(struct sock *sk)
+{
+	struct sk_psock *psock = up_psock_of(sk);
+
+	return psock && up_psock_is_drained(psock);
+}
+
 #endif /* UNDERPASS_BPF_SOCKET_H */

@@ -25,6 +25,8 @@ static __always_inline void up_judge_read(struct up_conn *conn, __u32 end, struc
 		up_note_stop(conn, end, UP_WHY_URGENT);
 		up_note_stop(conn, !end, UP_WHY_URGENT);
 	}
+	if (flags & MSG_TRUNC)
+		up_note_stop(conn, end, UP_WHY_TRUNC);
 	if (flags & MSG_DONTWAIT)
 		return;
 	if (flags & MSG_WAITALL)

@@ -110,12 +110,14 @@ Fallback reasons, decided once:
   unconfirmed    the server's end has no proof of who called
   table-full     no room in a map
   other-sockmap  another program's sockmap owns the socket
-  mptcp, ulp, repair, signed, socket-filter, zerocopy, timestamps, peek-off, inq, rcvlowat, small-rcvbuf
+  mptcp, ulp, repair, signed, socket-filter, zerocopy, timestamps, peek-off, inq, rcvlowat,
+  small-rcvbuf, io-uring
                  the application uses a socket feature that only TCP serves
 From some message on:
   kill-switch            short-circuit is off for the node
   stopped                ... for this connection: a label went, or a namespace was detached
   waitall                ... because a reader used MSG_WAITALL
+  trunc                  ... because a reader used MSG_TRUNC
   threads                ... because one thread sends while another sleeps in recv() on the same socket
   blocking               ... because a reader sleeps in recv() (in `auto`; `on` accepts it)
   splice                 ... because a reader used splice()

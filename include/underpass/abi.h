@@ -67,10 +67,12 @@ enum up_why {
 	UP_WHY_INQ,           /* TCP_INQ */
 	UP_WHY_RCVLOWAT,      /* SO_RCVLOWAT > 1 */
 	UP_WHY_SMALL_RCVBUF,  /* SO_RCVBUF set below UP_MIN_LOCKED_RCVBUF */
+	UP_WHY_IO_URING,      /* the dialling task has an io_uring: IORING_OP_SEND_ZC fails on a mapped client socket */
 	/* decided anew for every message */
 	UP_WHY_KILL_SWITCH,     /* short-circuit is switched off for the node */
 	UP_WHY_STOPPED,         /* ... for this connection: a label went, a namespace was detached */
 	UP_WHY_WAITALL,         /* ... because a reader used MSG_WAITALL */
+	UP_WHY_TRUNC,           /* ... because a reader used MSG_TRUNC, which discards TCP's bytes and not ours */
 	UP_WHY_THREADS,         /* ... because one thread sends while another sleeps in recv() on the same socket */
 	UP_WHY_BLOCKING,        /* ... because a reader sleeps in recv() (seen in auto only; `on` accepts it) */
 	UP_WHY_SPLICE,          /* ... because a reader used splice() */

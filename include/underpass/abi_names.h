@@ -82,6 +82,10 @@ constexpr std::string_view name_of(up_why why) {
       return "kill-switch";
     case UP_WHY_STOPPED:
       return "stopped";
+    case UP_WHY_IO_URING:
+      return "io-uring";
+    case UP_WHY_TRUNC:
+      return "trunc";
     case UP_WHY_THREADS:
       return "threads";
     case UP_WHY_BLOCKING:
