@@ -194,6 +194,19 @@ constexpr Row kRows[] = {
     {.name = "io_uring: multishot recv"},
     {.name = "io_uring: poll, then recv"},
     {.name = "io_uring: send without a copy", .trigger = "zerocopy", .differs_in_on = "`EOPNOTSUPP`"},
+    // programs/servers.cpp
+    {.name = "programs: nginx, sendfile and a deferred listener"},
+    {.name = "programs: nginx, an upload of 1 MiB",
+     .trigger = "fionread",
+     .differs_in_on = "it stalls: nginx asks `FIONREAD`, which is 0 for bytes that went by TCP"},
+    {.name = "programs: redis and its benchmark"},
+    {.name = "programs: PostgreSQL and pgbench"},
+    {.name = "programs: rsync, bulk with checksums"},
+    // programs/languages.cpp
+    {.name = "programs: Python, http.server and urllib", .trigger = "blocking"},
+    {.name = "programs: Node.js, HTTP server and client"},
+    {.name = "programs: Java, HttpServer and HttpClient"},
+    {.name = "programs: Go, io.Copy between two TCP connections", .trigger = "splice"},
 };
 
 }  // namespace

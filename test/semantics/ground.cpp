@@ -26,10 +26,15 @@ Stage Ground::stage(const std::string& client, const std::string& server, int fa
   return {.client = world_.at(client), .server = world_.at(server), .family = family, .server_sends = server_sends};
 }
 
+void Ground::prepare_fresh() {
+  const std::string ns = "fresh-" + std::to_string(++prepared_);
+  world_.objects.put(NamespaceObject{ns, {.mesh = "enabled", .short_circuit = "auto"}});
+  for (const char* end : {"-a", "-b"}) world_.add_pod(ns, ns + end);
+}
+
 Ground::Fresh::Fresh(Ground& ground)
-    : ground_(ground), ns_("fresh-" + std::to_string(++ground.fresh_)), client_(ns_ + "-a"), server_(ns_ + "-b") {
-  ground_.world_.objects.put(NamespaceObject{ns_, {.mesh = "enabled", .short_circuit = "auto"}});
-  for (const std::string& pod : {client_, server_}) ground_.world_.add_pod(ns_, pod);
+    : ground_(ground), ns_("fresh-" + std::to_string(++ground.used_)), client_(ns_ + "-a"), server_(ns_ + "-b") {
+  while (ground_.prepared_ < ground_.used_ + 2) ground_.prepare_fresh();
   for (const std::string& pod : {client_, server_}) ground_.world_.wait_enrolled(ns_, pod, "");
 }
 

@@ -41,10 +41,14 @@ class Ground {
   };
 
  private:
+  // Makes the next fresh pair known to the agent, so that it is enrolled when its turn comes.
+  void prepare_fresh();
+
   [[nodiscard]] Stage stage(const std::string& client, const std::string& server, int family, bool server_sends) const;
 
   World world_;
-  int fresh_ = 0;
+  int prepared_ = 0;
+  int used_ = 0;
 };
 
 // The one ground, made when it is first asked for, and taken down when the tests have run (table.cpp).

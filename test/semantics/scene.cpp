@@ -60,12 +60,28 @@ void Scene::look() {
   }
 }
 
+std::filesystem::path Scene::new_folder() const {
+  static int number = 0;
+  const std::filesystem::path folder = world_.sandbox.root() / ("scene-" + std::to_string(++number));
+  std::filesystem::create_directory(folder);
+  return folder;
+}
+
+std::filesystem::path Scene::shared_folder() const {
+  const std::filesystem::path folder = world_.sandbox.root() / "scenes";
+  std::filesystem::create_directory(folder);
+  return folder;
+}
+
 Account Scene::account() {
   look();
   const up_stats now = world_.pinned.stats();
   Account account{.redirected = now.redirected_bytes - before_.redirected_bytes - warm_up_};
-  // An MPTCP socket does not know the cookies of its subflows; the counters tell of them.
-  if (seen_.empty() && now.connections[UP_WAY_DIRECT] > before_.connections[UP_WAY_DIRECT]) account.way = "direct";
+  // Of connections that programs make, and of MPTCP's subflows, the counters tell.
+  for (const up_way way : {UP_WAY_SHORT_CIRCUIT, UP_WAY_DIRECT}) {
+    if (!seen_.empty() || now.connections[way] == before_.connections[way]) continue;
+    account.way = (account.way == "none" ? "" : account.way + ", ") + std::string(name_of(way));
+  }
   for (int why = 0; account.way == "direct" && why < UP_WHY_COUNT; ++why) {
     if (now.fallbacks[why] > before_.fallbacks[why]) account.reason = name_of(static_cast<up_why>(why));
   }

@@ -5,6 +5,7 @@
 #pragma once
 
 #include <cstdint>
+#include <filesystem>
 #include <map>
 #include <sstream>
 #include <stdexcept>
@@ -78,6 +79,9 @@ class Scene {
   void look();
 
   [[nodiscard]] const Stage& stage() const { return stage_; }
+  // An empty folder, and one that all scenes share: for programs and their files.
+  [[nodiscard]] std::filesystem::path new_folder() const;
+  [[nodiscard]] std::filesystem::path shared_folder() const;
   [[nodiscard]] const std::vector<std::string>& lines() const { return lines_; }
   [[nodiscard]] Account account();
 
