@@ -83,8 +83,10 @@ void Pinned::set_config(const up_config& config) const {
   if (::bpf_map_update_elem(map.get(), &key, &config, BPF_ANY) != 0) throw_errno("write up_config");
 }
 
-std::optional<up_conn> Pinned::connection(int fd) const {
-  return lookup<up_conn>(folder_ / "up_conns", socket_cookie(fd));
+std::optional<up_conn> Pinned::connection(int fd) const { return connection_of(socket_cookie(fd)); }
+
+std::optional<up_conn> Pinned::connection_of(std::uint64_t id) const {
+  return lookup<up_conn>(folder_ / "up_conns", id);
 }
 
 std::optional<up_pod> Pinned::pod(std::uint64_t netns_cookie) const {

@@ -25,6 +25,8 @@ class Pinned {
   void set_config(const up_config& config) const;
   // The record of the connection whose client is the socket `fd`.
   [[nodiscard]] std::optional<up_conn> connection(int fd) const;
+  // ... with this id: that socket's cookie.
+  [[nodiscard]] std::optional<up_conn> connection_of(std::uint64_t id) const;
   [[nodiscard]] std::optional<up_pod> pod(std::uint64_t netns_cookie) const;
   // Tokens out towards the pod with this cookie; 0: of the node.
   [[nodiscard]] std::uint64_t budget_used(std::uint64_t netns_cookie) const;

@@ -70,8 +70,10 @@ void PodNet::configure(const std::string& netns, const std::string& lines) {
 const Place& PodNet::add(const std::string& name) {
   const std::string n = std::to_string(next_);
   Pod pod{.place = {}, .link = prefix_ + "v" + n, .netns = Netns(prefix_ + "-" + name)};
+  // 200 to a row, so that no last number exceeds 255.
+  const std::string v4 = "10.77." + std::to_string((next_ - 1) / 200) + "." + std::to_string((next_ - 1) % 200 + 1);
   ++next_;
-  pod.place = {pod.netns.path(), "10.77.0." + n, "fd00:77::" + n};
+  pod.place = {pod.netns.path(), v4, "fd00:77::" + n};
   configure(bridge_netns(), "link add " + pod.link + " type veth peer name eth0 netns " + pod.netns.name() +
                                 "\nlink set " + pod.link + " master " + bridge_ + " up\n");
   configure(pod.place.netns, "addr add " + pod.place.v4 + "/16 dev eth0\naddr add " + pod.place.v6 +

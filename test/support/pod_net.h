@@ -45,7 +45,7 @@ class PodNet {
   PodNet(const PodNet&) = delete;
   PodNet& operator=(const PodNet&) = delete;
 
-  // A new pod: 10.77.0.n, fd00:77::n, without duplicate address detection, reachable at once.
+  // A new pod: 10.77.0.n (and on in 10.77.1), fd00:77::n, without duplicate address detection, reachable at once.
   const Place& add(const std::string& name);
   [[nodiscard]] const Place& at(const std::string& name) const;
   [[nodiscard]] NetnsCookie cookie(const std::string& name) const;
