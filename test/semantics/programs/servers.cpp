@@ -51,7 +51,7 @@ BEHAVIOUR("programs: nginx, an upload of 1 MiB") {
   const std::filesystem::path folder = scene.new_folder();
   const Server server(scene, nginx(scene, folder), 8080);
   write_file(folder / "source", payload(0, 1u << 20));
-  Command curl{.argv = {"curl", "-gsS", "--fail", "--max-time", "8", "-H", "Expect:"}};
+  Command curl{.argv = {"curl", "-gsS", "--fail", "--fail-early", "--max-time", "8", "-H", "Expect:"}};
   for (int i = 0; i < 8; ++i) {
     curl.argv.insert(curl.argv.end(),
                      {"-T", folder / "source", "http://" + url_host(scene) + ":8080/up/" + std::to_string(i)});
