@@ -89,6 +89,20 @@ static __always_inline void up_on_call(struct sock *sk, enum up_why why)
 		up_conn_break(conn, me.end & 1, why);
 }
 
+/* Payload that is mapped instead of copied. Looked for while somebody is learned from, and not after: the hook costs every
+ * getsockopt() of the cgroup. */
+#define UP_TCP_ZEROCOPY_RECEIVE 35
+#define UP_SOCKOPT_BUFFER 4096 /* PAGE_SIZE, as the hook counts it */
+
+static __always_inline void up_on_zerocopy_receive(struct bpf_sock *sk)
+{
+	struct up_sk *me = bpf_sk_storage_get(&up_sk, sk, 0, 0);
+	struct up_conn *conn = me ? up_conn_find(me->conn) : NULL;
+
+	if (conn && up_conn_is_watched(conn))
+		up_note_stop(conn, me->end & 1, UP_WHY_UNSEEN_READ);
+}
+
 static __always_inline bool up_asks_for_queue(__u32 command)
 {
 	return command == UP_FIONREAD || command == UP_SIOCATMARK;

@@ -17,6 +17,7 @@
 #include "habits.h"
 #include "kernel.h"
 #include "pods.h"
+#include "reader.h"
 #include "socket.h"
 #include "sources.h"
 #include "stats.h"
@@ -30,7 +31,7 @@ static __always_inline bool up_task_has_io_uring(void)
 {
 	struct task_struct *task = (struct task_struct *)bpf_get_current_task();
 
-	return bpf_core_field_exists(task->io_uring) && BPF_CORE_READ(task, io_uring);
+	return bpf_core_field_exists(task->io_uring) && BPF_CORE_READ(task, io_uring, xa.xa_head);
 }
 
 /* In connect(): may this connection be short-circuited? Kept with the socket for sockops. */
@@ -319,6 +320,9 @@ static __always_inline void up_judge(struct up_conn *conn, __u32 end, struct tcp
 
 	if (why)
 		up_note_trait(conn, end, why);
+	/* Its recv() will return to a connection that has no record any more. */
+	if (up_has_sleeping_reader((struct sock *)tp))
+		up_note_trait(conn, end, UP_WHY_BLOCKING);
 	if (!up_conn_is_seen_whole(conn) || !conn->end[!end].cookie)
 		return;
 	taken = tp->copied_seq - towards->first_seq;

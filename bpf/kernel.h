@@ -139,8 +139,16 @@ struct refcount {
 	} refs;
 };
 
+struct xarray {
+	void *xa_head;
+};
+
+struct io_uring_task {
+	struct xarray xa; /* the task's rings */
+};
+
 struct task_struct {
-	void *io_uring;
+	struct io_uring_task *io_uring;
 };
 
 struct sk_psock {

@@ -92,12 +92,13 @@ static __always_inline enum up_why up_new_sock_why(struct sock *any)
 {
 	struct sock *sk = up_typed_sock(any);
 	struct tcp_sock *tp = up_typed_tcp(any);
-	enum up_why why = up_sock_why(any);
+	enum up_why why;
 
-	if (why)
-		return why;
 	if (bpf_core_field_exists(tp->is_mptcp) && up_read(tp, is_mptcp))
 		return UP_WHY_MPTCP;
+	why = up_sock_why(any);
+	if (why)
+		return why;
 	if (bpf_core_field_exists(tp->md5sig_info) && up_read(tp, md5sig_info))
 		return UP_WHY_SIGNED;
 	if (bpf_core_field_exists(tp->ao_info) && up_read(tp, ao_info))

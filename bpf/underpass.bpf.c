@@ -81,6 +81,27 @@ int BPF_PROG(up_ioctl, struct socket *socket, unsigned int command)
 	return 0;
 }
 
+SEC("fentry/inet6_ioctl")
+int BPF_PROG(up_ioctl6, struct socket *socket, unsigned int command)
+{
+	if (up_asks_for_queue(command))
+		up_on_call(BPF_CORE_READ(socket, sk), UP_WHY_FIONREAD);
+	return 0;
+}
+
+SEC("cgroup/getsockopt")
+int up_getsockopt(struct bpf_sockopt *ctx)
+{
+	__s32 level = ctx->level, option = ctx->optname;
+	struct bpf_sock *sk = ctx->sk;
+
+	if (level == IPPROTO_TCP && option == UP_TCP_ZEROCOPY_RECEIVE && sk)
+		up_on_zerocopy_receive(sk);
+	else if (ctx->optlen > UP_SOCKOPT_BUFFER)
+		ctx->optlen = 0; /* too long to be shown to programs: the kernel's own answer stands */
+	return 1;
+}
+
 SEC("perf_event")
 int up_splice_slot(struct bpf_perf_event_data *ctx)
 {

@@ -132,7 +132,7 @@ Result<void> find_slots(underpass_bpf& skeleton) {
 }  // namespace
 
 CallMeans probe_call_means() {
-  if (has_fentry("tcp_splice_read") && has_fentry("inet_ioctl")) return CallMeans::kFentry;
+  if (has_fentry("tcp_splice_read") && has_fentry("inet_ioctl") && has_fentry("inet6_ioctl")) return CallMeans::kFentry;
   return has_watchpoints() ? CallMeans::kWatchpoints : CallMeans::kNone;
 }
 
@@ -140,7 +140,8 @@ Result<void> attach_call_watch(underpass_bpf& skeleton, CallMeans means, const s
   const auto& programs = skeleton.progs;
   if (means == CallMeans::kFentry) {
     if (auto done = attach_fentry(pin_dir, "splice", programs.up_splice); !done) return done;
-    return attach_fentry(pin_dir, "ioctl", programs.up_ioctl);
+    if (auto done = attach_fentry(pin_dir, "ioctl_v4", programs.up_ioctl); !done) return done;
+    return attach_fentry(pin_dir, "ioctl_v6", programs.up_ioctl6);
   }
   if (means != CallMeans::kWatchpoints) return {};
   if (auto done = find_slots(skeleton); !done) return done;

@@ -19,20 +19,19 @@ bool wants_watch(const std::pair<const NetnsCookie, up_pod>& entry) { return ent
 
 bool equal(const up_pod& a, const up_pod& b) { return std::memcmp(&a, &b, sizeof(a)) == 0; }
 
-Result<bool> destroy_end(const up_conn& record, unsigned end) {
+Result<void> destroy_end(const up_conn& record, unsigned end) {
   const up_end& local = record.end[end];
   auto netns = find_netns(local.netns_cookie);
-  if (!netns) return false;
+  if (!netns) return {};
   return destroy_socket(netns->get(), local, record.end[1 - end]);
 }
 
-// By the end that did it, so that the other one gets a RST as it would from TCP; a socket that closed may be gone by
-// now, then by the other.
+// The end that did it first, so that the other one gets a RST as it would from TCP. Some kernels send none for a socket
+// that its application has closed, and one in TIME_WAIT cannot; then the other end is ended here.
 Result<void> reset_connection(const up_conn& record) {
   const unsigned end = record.broken_end & 1;
-  auto done = destroy_end(record, end);
-  if (done && !*done) done = destroy_end(record, 1 - end);
-  if (!done) return std::unexpected(done.error());
+  for (const unsigned each : {end, 1 - end})
+    if (auto done = destroy_end(record, each); !done) return std::unexpected(done.error());
   return {};
 }
 
@@ -69,7 +68,7 @@ Result<std::unique_ptr<Dataplane>> Dataplane::open(const Options& options,
 
   auto wakes = Wakes::open((*programs)->wake_map());
   if (!wakes) return std::unexpected(wakes.error());
-  std::unique_ptr<Dataplane> dataplane(new Dataplane(std::move(*programs), std::move(*wakes)));
+  std::unique_ptr<Dataplane> dataplane(new Dataplane(std::move(*programs), std::move(*wakes), options.cgroup_root));
   dataplane->fit_ = fitness.short_circuit;
   dataplane->programs_->set_fionread_counts(options.fionread_counts);
   Maps& maps = dataplane->maps();
@@ -97,6 +96,12 @@ Result<std::unique_ptr<Dataplane>> Dataplane::open(const Options& options,
 
 // Sockets are watched while a pod may be short-circuited or is learned from, and while a connection still is.
 Result<void> Dataplane::update_watch(bool wanted) {
+  const bool learners =
+      fit_ && std::ranges::any_of(applied_.pods, [](const auto& entry) { return entry.second.mode == UP_MODE_AUTO; });
+  if (watching_learners_ != learners) {
+    if (auto done = programs_->watch_learners(learners, cgroup_root_); !done) return done;
+    watching_learners_ = learners;
+  }
   wanted = fit_ && (wanted || std::ranges::any_of(applied_.pods, wants_watch));
   if (!wanted && watching_) {
     const auto connections = maps().connections();

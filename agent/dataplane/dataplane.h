@@ -5,6 +5,7 @@
 
 #include <cstdint>
 #include <memory>
+#include <optional>
 #include <set>
 #include <string>
 #include <vector>
@@ -60,15 +61,17 @@ class Dataplane {
   [[nodiscard]] Maps& maps() { return programs_->maps(); }
 
  private:
-  Dataplane(std::unique_ptr<Programs> programs, std::unique_ptr<Wakes> wakes)
-      : programs_(std::move(programs)), wakes_(std::move(wakes)) {}
+  Dataplane(std::unique_ptr<Programs> programs, std::unique_ptr<Wakes> wakes, std::string cgroup_root)
+      : programs_(std::move(programs)), wakes_(std::move(wakes)), cgroup_root_(std::move(cgroup_root)) {}
   Result<void> update_watch(bool wanted);
 
   std::unique_ptr<Programs> programs_;
   std::unique_ptr<Wakes> wakes_;
+  std::string cgroup_root_;
   compile::Tables applied_;
   bool fit_ = false;  // the kernel may short-circuit
   bool watching_ = false;
+  std::optional<bool> watching_learners_;  // absent: an earlier agent may have left it either way
   std::string calls_problem_;
 };
 

@@ -129,8 +129,8 @@ Result<std::unique_ptr<Programs>> Programs::load(const std::string& pin_dir, Pur
   const bool run = purpose == Purpose::kRun;
   load_if(run, {programs.up_connect4, programs.up_connect6, programs.up_sockops});
   load_if(run && fitness.short_circuit, {programs.up_msg});
-  load_if(run && fitness.sees_reads, {programs.up_recv});
-  load_if(run && fitness.calls == CallMeans::kFentry, {programs.up_splice, programs.up_ioctl});
+  load_if(run && fitness.sees_reads, {programs.up_recv, programs.up_getsockopt});
+  load_if(run && fitness.calls == CallMeans::kFentry, {programs.up_splice, programs.up_ioctl, programs.up_ioctl6});
   load_if(run && fitness.calls == CallMeans::kWatchpoints,
           {programs.up_splice_slot, programs.up_ioctl_slot, programs.up_slots_of});
   impl->calls = run ? fitness.calls : CallMeans::kNone;
@@ -189,6 +189,14 @@ Result<Programs::Watch> Programs::watch(bool on) {
   if (bpf_obj_pin(link.get(), path.c_str()) != 0) return fail_errno("pin " + path);
   watch.fresh = true;
   return watch;
+}
+
+Result<void> Programs::watch_learners(bool on, const std::string& cgroup_root) {
+  if (on)
+    return impl_->attach_cgroup("getsockopt", impl_->skeleton->progs.up_getsockopt, BPF_CGROUP_GETSOCKOPT, cgroup_root);
+  const std::string path = impl_->link_path("getsockopt");
+  if (::unlink(path.c_str()) != 0 && errno != ENOENT) return fail_errno("unpin " + path);
+  return {};
 }
 
 Result<void> Programs::sweep() {

@@ -40,6 +40,8 @@ class Programs {
     std::string calls_problem;  // why those calls are not seen; empty: they are
   };
   Result<Watch> watch(bool on);
+  // What only learning looks for, at the price of a hook on every getsockopt() of the cgroup.
+  Result<void> watch_learners(bool on, const std::string& cgroup_root);
 
   // Bits UP_INQ_*: which bytes FIONREAD of a mapped socket counts on this kernel.
   void set_fionread_counts(unsigned bits);

@@ -55,9 +55,8 @@ Result<int> exchange(int netlink, const Request& request) {
 
 }  // namespace
 
-Result<bool> destroy_socket(int netns_fd, const up_end& local, const up_end& remote) {
-  bool found = false;
-  auto done = run_in_netns(netns_fd, [&]() -> Result<void> {
+Result<void> destroy_socket(int netns_fd, const up_end& local, const up_end& remote) {
+  return run_in_netns(netns_fd, [&]() -> Result<void> {
     UniqueFd netlink(::socket(AF_NETLINK, SOCK_RAW | SOCK_CLOEXEC, NETLINK_SOCK_DIAG));
     if (!netlink) return fail_errno("socket NETLINK_SOCK_DIAG");
     int last = 0;
@@ -65,15 +64,12 @@ Result<bool> destroy_socket(int netns_fd, const up_end& local, const up_end& rem
     for (int family : {IpAddress(local.addr).is_v4() ? AF_INET : AF_INET6, AF_INET6}) {
       auto error = exchange(netlink.get(), make_request(local, remote, family));
       if (!error) return std::unexpected(error.error());
-      found = *error == 0;
-      if (found) return {};
+      if (*error == 0) return {};
       last = *error;
     }
     if (last == ENOENT || last == ESTALE) return {};
     return fail_errno("SOCK_DESTROY", last);
   });
-  if (!done) return std::unexpected(done.error());
-  return found;
 }
 
 }  // namespace underpass::dataplane

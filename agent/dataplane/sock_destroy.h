@@ -8,8 +8,7 @@
 
 namespace underpass::dataplane {
 
-// The socket of `local`, found by addresses and cookie in its own namespace. False: it is gone already, or waits in
-// TIME_WAIT's clothes, where nothing can be sent for it any more.
-Result<bool> destroy_socket(int netns_fd, const up_end& local, const up_end& remote);
+// The socket of `local`, found by addresses and cookie in its own namespace. A socket that is gone already is no error.
+Result<void> destroy_socket(int netns_fd, const up_end& local, const up_end& remote);
 
 }  // namespace underpass::dataplane

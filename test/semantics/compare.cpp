@@ -111,12 +111,6 @@ InOn compare_on(const Row& row, Behaviour behave, int family, bool server_sends)
   return {plain.lines, !diff.empty()};
 }
 
-// The switch is on from the day that the agent can learn.
-bool learning_wanted() {
-  const char* value = std::getenv("UNDERPASS_SEMANTICS_AUTO");
-  return value != nullptr && std::string_view(value) == "1";
-}
-
 // In mode `auto` nothing may differ, while the agent learns and when it has.
 void compare_auto(const Row& row, Behaviour behave, const Lines& plain) {
   Ground& at = ground();
@@ -124,16 +118,19 @@ void compare_auto(const Row& row, Behaviour behave, const Lines& plain) {
   CHECK_MESSAGE(fresh.learning(), row.name, ": a new workload is not learned of, but ", fresh.verdict());
   const Stage stage = fresh.stage(AF_INET, false);
   const auto deadline = Clock::now() + kLearning;
-  for (int n = 1; fresh.learning(); ++n) {
+  std::string declined;  // why this connection is none to learn from
+  for (int n = 1; fresh.learning() && declined.empty(); ++n) {
     // It has seen enough, and looks at it once a second.
     if (n > kEnough && eventually(seconds(2), [&] { return !fresh.learning(); })) break;
     const Observed while_learning = observe(at.world(), stage, behave);
     const std::string diff = difference(plain, while_learning.lines, "auto");
     CHECK_MESSAGE(diff.empty(), row.name, ": in mode auto, in its learning phase, time ", n, diff);
     if (!diff.empty() || Clock::now() > deadline) break;
+    const std::string& reason = while_learning.account.reason;
+    if (while_learning.account.way == "direct" && reason != "learning" && reason != "mode-off") declined = reason;
   }
-  CHECK_MESSAGE(!fresh.learning(), row.name, ": is still learning");
-  const std::string verdict = fresh.verdict();
+  CHECK_MESSAGE((!fresh.learning() || !declined.empty()), row.name, ": is still learning");
+  const std::string verdict = declined.empty() ? fresh.verdict() : "declined (" + declined + ")";
   const Observed learned = observe(at.world(), stage, behave);
   const std::string diff = difference(plain, learned.lines, "auto");
   if (!row.differs_in_auto) CHECK_MESSAGE(diff.empty(), row.name, ": in mode auto, learned to be ", verdict, diff);
@@ -171,7 +168,7 @@ void compare(std::string_view name, Behaviour behave) {
       CHECK_MESSAGE((first.differs || second.differs), row->name,
                     ": differs no longer in mode on; it was said: ", row->differs_in_on);
     }
-    if (learning_wanted()) compare_auto(*row, behave, first.plain);
+    compare_auto(*row, behave, first.plain);
   } catch (const Skip& reason) {
     std::cout << "SKIPPED: " << name << ": " << reason.what() << '\n';
     note({std::string(name), "-", "-", 0, reason.what(), "skipped"});

@@ -54,7 +54,11 @@ Stage Ground::Fresh::stage(int family, bool server_sends) const {
   return ground_.stage(client_, server_, family, server_sends);
 }
 
-bool Ground::Fresh::learning() const { return verdict().find("learning") != std::string::npos; }
+// Of a pod whose peers are all kept on TCP nothing more is learned.
+bool Ground::Fresh::learning() const {
+  const std::string text = verdict();
+  return !text.contains("off") && text.contains("learning");
+}
 
 std::string Ground::Fresh::verdict() const {
   std::string text;

@@ -154,6 +154,26 @@ TEST_CASE("auto: a workload that splices after all loses its short circuit at on
   }
 }
 
+TEST_CASE("auto: a first splice() over redirected bytes costs its connection, is counted, and is the last") {
+  World world(kAuto);
+  teach(world, kHarmless);
+  const Pair pair = make_pair_between(world.at("a"), world.at("b"), AF_INET);
+  exchange(pair.client.get(), pair.server.get());
+  const Pair bystander = make_pair_between(world.at("a"), world.at("b"), AF_INET);
+  exchange(bystander.client.get(), bystander.server.get());
+  set_nonblocking(pair.server.get(), true);
+  send_all(pair.client.get(), "redirected");
+  std::array<int, 2> pipe{};
+  REQUIRE(::pipe(pipe.data()) == 0);
+  const UniqueFd out(pipe[0]), in(pipe[1]);
+  CHECK(::splice(pair.server.get(), nullptr, in.get(), nullptr, 100, 0) == -1);
+  CHECK(eventually(seconds(5), [&] { return get_option(pair.client.get(), SOL_SOCKET, SO_ERROR) == ECONNRESET; }));
+  CHECK(world.pinned.stats().resets[UP_WHY_SPLICE] == 1);
+  CHECK(eventually(seconds(5), [&] { return mode_of(world, "shop/b") == "off"; }));
+  exchange(bystander.client.get(), bystander.server.get(), 50, 1000);
+  CHECK(way_of_new_connection(world, world.at("a"), world.at("b")) == "direct");
+}
+
 TEST_CASE("auto: relearn forgets") {
   World world(kAuto);
   teach(world, kHarmless);

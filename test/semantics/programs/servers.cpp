@@ -122,6 +122,11 @@ BEHAVIOUR("programs: PostgreSQL and pgbench") {
     more.push_back("postgres");
     return run_client(scene, {.argv = more});
   };
+  // It listens before it serves.
+  std::vector<std::string> ready{bin + "/pg_isready", "-q"};
+  ready.insert(ready.end(), to.begin(), to.end());
+  if (!eventually(seconds(60), [&] { return run_client(scene, {.argv = ready}).empty(); }))
+    throw std::runtime_error("postgres does not become ready");
   const std::string made = pgbench({"-i", "-q", "-s", "1"});
   scene.saw("pgbench -i", made.starts_with("failed") ? made : "is content");
   const std::string got = pgbench({"-c", "8", "-t", "40", "-n"});
