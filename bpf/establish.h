@@ -306,6 +306,13 @@ static __always_inline bool up_is_closing(struct tcp_sock *tp)
 	return BPF_CORE_READ_BITFIELD_PROBED(sk, sk_shutdown) == SHUTDOWN_MASK && !up_psock_of(sk);
 }
 
+static __always_inline bool up_task_is_exiting(void)
+{
+	struct task_struct *task = (struct task_struct *)bpf_get_current_task();
+
+	return BPF_CORE_READ(task, flags) & PF_EXITING;
+}
+
 /*
  * An end leaves the states in which it reads. What it did until then that left no trace in a call: options set in
  * mid-connection, payload taken past recv(), a close with unread data. TCP answers the last by a RST; for redirected data
@@ -320,8 +327,9 @@ static __always_inline void up_judge(struct up_conn *conn, __u32 end, struct tcp
 
 	if (why)
 		up_note_trait(conn, end, why);
-	/* Its recv() will return to a connection that has no record any more. */
-	if (up_has_sleeping_reader((struct sock *)tp))
+	/* Its recv() will return to a connection that has no record any more. (-1, of a socket that nobody accepted yet, is no
+	 * sleeper.) */
+	if (up_sleepers((struct sock *)tp) > BPF_CORE_READ((struct sock *)tp, sk_write_pending))
 		up_note_trait(conn, end, UP_WHY_BLOCKING);
 	if (!up_conn_is_seen_whole(conn) || !conn->end[!end].cookie)
 		return;
@@ -331,7 +339,8 @@ static __always_inline void up_judge(struct up_conn *conn, __u32 end, struct tcp
 		up_note_trait(conn, end, UP_WHY_UNSEEN_READ);
 	if (!up_is_closing(tp))
 		return;
-	if (unread > fin || up_queued(towards) > 0)
+	/* Whoever is killed leaves bytes unread, whatever its program does otherwise. */
+	if ((unread > fin || up_queued(towards) > 0) && !up_task_is_exiting())
 		up_note_trait(conn, end, UP_WHY_UNREAD_CLOSE);
 	if (conn->end[end].mapped && up_queued(towards) > 0)
 		up_conn_break(conn, end, UP_WHY_UNREAD_CLOSE);

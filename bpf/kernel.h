@@ -148,8 +148,11 @@ struct io_uring_task {
 };
 
 struct task_struct {
+	unsigned int flags;
 	struct io_uring_task *io_uring;
 };
+
+#define PF_EXITING 0x4
 
 struct sk_psock {
 	struct list_head ingress_msg;

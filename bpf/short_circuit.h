@@ -37,16 +37,6 @@ struct up_message {
 	__u32 size;
 };
 
-/* An option that was set after the connection was made: its owner's workload stays on TCP, where that is learned. */
-static __always_inline enum up_why up_option_why(const struct up_message *m, struct sock *sk, __u32 end)
-{
-	enum up_why why = up_sock_why(sk);
-
-	if (why)
-		up_note_trait(m->conn, end, why);
-	return why;
-}
-
 /* What must hold for every message. */
 static __always_inline enum up_why up_message_why(const struct up_message *m)
 {
@@ -63,9 +53,15 @@ static __always_inline enum up_why up_message_why(const struct up_message *m)
 		return UP_WHY_CLOSING;
 	if (up_read(up_typed_tcp(m->peer), copied_seq) != m->own->write_seq)
 		return UP_WHY_UNREAD;
-	why = up_option_why(m, own, m->end);
-	if (!why)
-		why = up_option_why(m, m->peer, !m->end);
+	/* An option that was set after the connection was made: its owner's workload stays on TCP, where that is learned. */
+	why = up_sender_why(own);
+	if (why) {
+		up_note_trait(m->conn, m->end, why);
+		return why;
+	}
+	why = up_receiver_why(m->peer);
+	if (why)
+		up_note_trait(m->conn, !m->end, why);
 	return why;
 }
 

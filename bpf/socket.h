@@ -56,35 +56,51 @@ static __always_inline unsigned long up_sock_flag(enum sock_flags flag)
 
 #define UP_SOCK_FLAG(name) up_sock_flag(bpf_core_enum_value(enum sock_flags, name))
 
-/* Socket options under which redirected data would behave unlike TCP's. An application may set them at any time, so they
+/*
+ * Socket options under which redirected data would behave unlike TCP's. An application may set them at any time, so they
  * are looked at when a connection is made and at every message, in the sockets themselves: no hook on setsockopt() that
- * everybody pays for, and nothing is missed that was set before or inherited. */
-static __always_inline enum up_why up_sock_why(struct sock *any)
+ * everybody pays for, and nothing is missed that was set before or inherited.
+ */
+static __always_inline enum up_why up_sender_why(struct sock *any)
 {
-	struct inet_connection_sock *icsk = up_typed_icsk(any);
 	struct sock *sk = up_typed_sock(any);
-	struct tcp_sock *tp = up_typed_tcp(any);
+
+	if (up_read(sk, __sk_common.skc_flags) & UP_SOCK_FLAG(SOCK_ZEROCOPY))
+		return UP_WHY_ZEROCOPY;
+	if (up_read_bits(sk, sk_tsflags))
+		return UP_WHY_TIMESTAMPS;
+	if (up_read(up_typed_icsk(any), icsk_ulp_ops))
+		return UP_WHY_ULP;
+	if (up_read_bits(up_typed_tcp(any), repair))
+		return UP_WHY_REPAIR;
+	return UP_WHY_NONE;
+}
+
+static __always_inline enum up_why up_receiver_why(struct sock *any)
+{
+	struct sock *sk = up_typed_sock(any);
 	unsigned long flags = up_read(sk, __sk_common.skc_flags);
 
 	if (up_read(sk, sk_rcvlowat) > 1)
 		return UP_WHY_RCVLOWAT;
-	if (flags & UP_SOCK_FLAG(SOCK_ZEROCOPY))
-		return UP_WHY_ZEROCOPY;
 	if (flags & (UP_SOCK_FLAG(SOCK_RCVTSTAMP) | UP_SOCK_FLAG(SOCK_TIMESTAMPING_RX_SOFTWARE)))
-		return UP_WHY_TIMESTAMPS;
-	if (up_read_bits(sk, sk_tsflags))
 		return UP_WHY_TIMESTAMPS;
 	if (up_read(sk, sk_peek_off) >= 0)
 		return UP_WHY_PEEK_OFF;
 	if (up_read(sk, sk_filter))
 		return UP_WHY_SOCKET_FILTER;
-	if (up_read(icsk, icsk_ulp_ops))
+	if (up_read(up_typed_icsk(any), icsk_ulp_ops))
 		return UP_WHY_ULP;
-	if (up_read_bits(tp, repair))
-		return UP_WHY_REPAIR;
-	if (up_read_bits(tp, recvmsg_inq))
+	if (up_read_bits(up_typed_tcp(any), recvmsg_inq))
 		return UP_WHY_INQ;
 	return UP_WHY_NONE;
+}
+
+static __always_inline enum up_why up_sock_why(struct sock *sk)
+{
+	enum up_why why = up_receiver_why(sk);
+
+	return why ? why : up_sender_why(sk);
 }
 
 /* What besides cannot change any more once a connection stands, or hardly ever does. */

@@ -13,9 +13,7 @@
 /* Urgent data: read as such, or waiting to be. Either end's business, since a redirected message cannot carry it. */
 static __always_inline bool up_is_urgent(struct sock *sk, int flags)
 {
-	struct tcp_sock *tp = (struct tcp_sock *)sk;
-
-	return flags & MSG_OOB || BPF_CORE_READ(tp, urg_data);
+	return flags & MSG_OOB || up_read(up_typed_tcp(sk), urg_data);
 }
 
 /* How this read was asked for. */

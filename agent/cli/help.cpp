@@ -131,7 +131,6 @@ Message by message:
   reader-busy            a reader holds the socket right now
   reader-waits           a reader sleeps where only TCP bytes wake it
   queue-full             the reader is slow: the connection's cap is reached
-  bulk                   a stream of large messages, whose reader copies at the same time
   pod-budget, node-budget, tcp-pressure
                          memory is short: the pod's share, the node's, the kernel's for TCP
   keepalive              one message a minute goes by TCP, so that connection tracking does not forget

@@ -86,7 +86,6 @@ enum up_why {
 	UP_WHY_READER_BUSY,     /* a reader holds the socket right now */
 	UP_WHY_READER_WAITS,    /* a reader sleeps where only TCP bytes wake it */
 	UP_WHY_QUEUE_FULL,      /* the reader is slow: the connection's cap is reached */
-	UP_WHY_BULK,            /* a stream of large messages whose reader copies at the same time: TCP overlaps the two */
 	UP_WHY_POD_BUDGET,      /* the pod's share of memory is used up */
 	UP_WHY_NODE_BUDGET,     /* the node's share of memory is used up */
 	UP_WHY_TCP_PRESSURE,    /* the kernel is short of TCP memory */

@@ -114,8 +114,6 @@ constexpr std::string_view name_of(up_why why) {
       return "waitall";
     case UP_WHY_QUEUE_FULL:
       return "queue-full";
-    case UP_WHY_BULK:
-      return "bulk";
     case UP_WHY_POD_BUDGET:
       return "pod-budget";
     case UP_WHY_NODE_BUDGET:

@@ -1,12 +1,9 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "test/bench/bulk.h"
 
-#include <sys/socket.h>
-
 #include <vector>
 
 #include "test/bench/transfer.h"
-#include "test/support/files.h"
 
 namespace underpass::bench {
 namespace {
@@ -24,20 +21,16 @@ void pour(const UniqueFd& socket, std::size_t write_bytes, Seconds duration, Cha
   parent.receive();
 }
 
-double drink(const UniqueFd& socket, Seconds duration) {
+double drink(const UniqueFd& socket, Seconds duration, Wait wait) {
   std::vector<std::byte> buffer(kBulkReadBytes);
-  const auto read_some = [&] {
-    const ssize_t got = ::recv(socket.get(), buffer.data(), buffer.size(), 0);
-    if (got < 0) test::throw_errno("recv");
-    return static_cast<double>(got);
-  };
-  double bytes = read_some();
+  const auto read = [&] { return static_cast<double>(read_some(socket, buffer, wait)); };
+  double bytes = read();
   const auto warm = Clock::now() + duration / 5;
-  while (Clock::now() < warm) read_some();
+  while (Clock::now() < warm) read();
   const auto begin = Clock::now();
   auto now = begin;
-  for (bytes = 0; now - begin < duration; now = Clock::now()) bytes += read_some();
-  while (read_some() > 0) {
+  for (bytes = 0; now - begin < duration; now = Clock::now()) bytes += read();
+  while (read() > 0) {
   }
   return bytes * 8 / 1e9 / Seconds(now - begin).count();
 }
@@ -47,7 +40,7 @@ double drink(const UniqueFd& socket, Seconds duration) {
 double measure_bulk(const Pair& pair, std::size_t write_bytes, Seconds duration, const WhileOpen& while_open) {
   Stream stream(
       pair, [&](const UniqueFd& socket, Channel& parent) { pour(socket, write_bytes, duration, parent); },
-      [&](const UniqueFd& socket, Channel& parent) { parent.send({drink(socket, duration)}); });
+      [&](const UniqueFd& socket, Channel& parent) { parent.send({drink(socket, duration, pair.wait)}); });
   stream.client().receive();
   if (while_open) while_open(pair, stream.port());
   stream.client().send({});

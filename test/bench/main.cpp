@@ -64,8 +64,9 @@ Outcome measure(const Arguments& arguments, const Plan& plan) {
       outcome.errors.push_back(group + ": " + error.what());
     }
   };
-  add("rtt", [&] { return measure_round_trips(node, plan, true); });
-  add("rtt-2cpu", [&] { return measure_round_trips(node, plan, false); });
+  add("rtt", [&] { return measure_round_trips(node, plan, Trips::kOneCpu); });
+  add("rtt-sleep", [&] { return measure_round_trips(node, plan, Trips::kAsleep); });
+  add("rtt-2cpu", [&] { return measure_round_trips(node, plan, Trips::kTwoCpus); });
   add("bulk", [&] { return measure_bulks(node, plan); });
   add("connect", [&] { return measure_connects(node, plan); });
   add("wrk", [&] { return measure_web(node, plan); });

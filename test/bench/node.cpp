@@ -4,12 +4,14 @@
 #include <bpf/bpf.h>
 #include <unistd.h>
 
+#include <algorithm>
 #include <array>
 #include <boost/json.hpp>
 #include <sstream>
 #include <stdexcept>
 
 #include "test/support/files.h"
+#include "test/support/sockets.h"
 #include "test/support/traces.h"
 
 namespace underpass::bench {
@@ -17,6 +19,7 @@ namespace {
 
 // Pods by role; the names of the world's own two are "a" and "b", of namespace "shop".
 constexpr std::array kShop{"a", "b"};
+constexpr std::array kLearned{"auto-client", "auto-server"};
 constexpr std::array kTcp{"tcp-client", "tcp-server"};
 constexpr std::array kPlain{"plain-client", "plain-server"};
 
@@ -44,15 +47,36 @@ PlainCgroup::~PlainCgroup() { test::remove_cgroup(path_, true); }
 Node::Node(bool bridge_netfilter) {
   set_bridge_netfilter(world_.net.bridge_netns(), bridge_netfilter);
   world_.objects.put(test::NamespaceObject{"tcp", {.mesh = "enabled", .short_circuit = "off"}});
+  world_.objects.put(test::NamespaceObject{"learned", {.mesh = "enabled"}});
   world_.objects.put(test::NamespaceObject{"plain"});
   for (const char* pod : kTcp) world_.add_pod("tcp", pod);
+  for (const char* pod : kLearned) world_.add_pod("learned", pod);
   for (const char* pod : kPlain) world_.add_pod("plain", pod);
+  for (const char* pod : kLearned) world_.wait_enrolled("learned", pod, "");
+  teach();
   wait_enrolled();
+}
+
+// As an event loop would use its connections, until the agent has seen enough.
+void Node::teach() const {
+  const auto is_on = [&] {
+    return std::ranges::all_of(kLearned, [&](const char* pod) {
+      const auto row = world_.ctl.pod(std::string("learned/") + pod);
+      return row && row->short_circuit == "on";
+    });
+  };
+  const bool learned = test::eventually(test::seconds(20), [&] {
+    const auto pair = test::make_pair_between(world_.at(kLearned[0]), world_.at(kLearned[1]), AF_INET);
+    test::exchange(pair.client.get(), pair.server.get());
+    return is_on();
+  });
+  if (!learned) throw std::runtime_error("mode auto did not learn: " + world_.agent.log());
 }
 
 void Node::wait_enrolled() const {
   for (const char* pod : kShop) world_.wait_enrolled("shop", pod, "on");
   for (const char* pod : kTcp) world_.wait_enrolled("tcp", pod, "off");
+  for (const char* pod : kLearned) world_.wait_enrolled("learned", pod, "on");
 }
 
 void Node::agent_on() {
@@ -84,6 +108,7 @@ Pair Node::between(const std::string& variant, const Pods& pods, const std::stri
 
 Pair Node::direct(Cpus cpus) const { return between("direct", kPlain, plain_cgroup_.path(), cpus); }
 Pair Node::short_circuit(Cpus cpus) const { return between("short-circuit", kShop, world_.sandbox.cgroup(), cpus); }
+Pair Node::learned(Cpus cpus) const { return between("short-circuit", kLearned, world_.sandbox.cgroup(), cpus); }
 Pair Node::enrolled_tcp(Cpus cpus) const { return between("enrolled, off", kTcp, world_.sandbox.cgroup(), cpus); }
 
 Pair Node::loopback(Cpus cpus) const {

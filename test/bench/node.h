@@ -1,9 +1,10 @@
 // SPDX-License-Identifier: Apache-2.0
 // The ground of a run: pods on a bridge, the agent, and the proof that a connection went the way its row says.
 //
-// The pods of `shop` are enrolled with short-circuit on, those of `tcp` with it off. Those of `plain` are not enrolled
-// and live in a cgroup beside the agent's: no hook of a cgroup runs for them, as if there were no mesh. The process
-// whose calls are measured with the agent on and off is not enrolled either, but inside the agent's cgroup.
+// The pods of `shop` are enrolled with short-circuit on, those of `learned` with auto, those of `tcp` with it off.
+// Those of `plain` are not enrolled and live in a cgroup beside the agent's: no hook of a cgroup runs for them, as if
+// there were no mesh. The process whose calls are measured with the agent on and off is not enrolled either, but inside
+// the agent's cgroup.
 #pragma once
 
 #include <array>
@@ -44,9 +45,10 @@ class Node {
   [[nodiscard]] Pair direct(Cpus cpus) const;
   [[nodiscard]] Pair loopback(Cpus cpus) const;
   [[nodiscard]] Pair unix_socket(Cpus cpus) const;
-  [[nodiscard]] Pair short_circuit(Cpus cpus) const;
-  [[nodiscard]] Pair enrolled_tcp(Cpus cpus) const;  // enrolled, short-circuit off
-  [[nodiscard]] Place unenrolled(int cpu) const;     // inside the agent's cgroup
+  [[nodiscard]] Pair short_circuit(Cpus cpus) const;  // mode `on`
+  [[nodiscard]] Pair learned(Cpus cpus) const;        // mode `auto`, after learning
+  [[nodiscard]] Pair enrolled_tcp(Cpus cpus) const;   // enrolled, short-circuit off
+  [[nodiscard]] Place unenrolled(int cpu) const;      // inside the agent's cgroup
 
   // As `underpassctl connections` tells it, of every connection to the pair's server that stands.
   struct Way {
@@ -70,6 +72,7 @@ class Node {
 
   [[nodiscard]] Pair between(const std::string& variant, const Pods& pods, const std::string& cgroup, Cpus cpus) const;
   void wait_enrolled() const;
+  void teach() const;
 
   test::World world_;
   PlainCgroup plain_cgroup_;

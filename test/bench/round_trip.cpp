@@ -14,27 +14,28 @@ namespace {
 
 using Clock = std::chrono::steady_clock;
 
-void echo(const UniqueFd& socket, std::size_t bytes) {
+void echo(const UniqueFd& socket, std::size_t bytes, Wait wait) {
   std::vector<std::byte> buffer(bytes);
-  while (read_all(socket, buffer) && write_all(socket, buffer)) {
+  while (read_all(socket, buffer, wait) && write_all(socket, buffer)) {
   }
 }
 
-void one_trip(const UniqueFd& socket, std::vector<std::byte>& buffer) {
-  if (!write_all(socket, buffer) || !read_all(socket, buffer)) throw std::runtime_error("round trip: peer closed");
+void one_trip(const UniqueFd& socket, std::vector<std::byte>& buffer, Wait wait) {
+  if (!write_all(socket, buffer) || !read_all(socket, buffer, wait))
+    throw std::runtime_error("round trip: peer closed");
 }
 
 // The time of every trip, in microseconds.
-Numbers ping(const UniqueFd& socket, std::size_t bytes, Seconds duration) {
+Numbers ping(const UniqueFd& socket, std::size_t bytes, Seconds duration, Wait wait) {
   std::vector<std::byte> buffer(bytes, std::byte{0x5a});
-  for (const auto end = Clock::now() + duration / 5; Clock::now() < end;) one_trip(socket, buffer);
+  for (const auto end = Clock::now() + duration / 5; Clock::now() < end;) one_trip(socket, buffer, wait);
   Numbers trips;
   trips.reserve(1 << 20);  // no page fault among the measurements of any usual duration
   std::fill_n(std::back_inserter(trips), 1 << 20, 0.0);
   trips.clear();
   const auto end = Clock::now() + duration;
   for (auto begin = Clock::now(); begin < end;) {
-    one_trip(socket, buffer);
+    one_trip(socket, buffer, wait);
     const auto now = Clock::now();
     trips.push_back(std::chrono::duration<double, std::micro>(now - begin).count());
     begin = now;
@@ -48,13 +49,13 @@ RoundTrip measure_round_trip(const Pair& pair, std::size_t bytes, Seconds durati
   Stream stream(
       pair,
       [&](const UniqueFd& socket, Channel& parent) {
-        const Numbers trips = ping(socket, bytes, duration);
+        const Numbers trips = ping(socket, bytes, duration, pair.wait);
         const auto count = static_cast<double>(trips.size());
         parent.send(
             {median(trips), std::accumulate(trips.begin(), trips.end(), 0.0) / count, quantile(trips, 0.99), count});
         parent.receive();
       },
-      [&](const UniqueFd& socket, Channel&) { echo(socket, bytes); });
+      [&](const UniqueFd& socket, Channel&) { echo(socket, bytes, pair.wait); });
   const Numbers result = stream.client().receive();
   if (while_open) while_open(pair, stream.port());
   stream.client().send({});

@@ -13,7 +13,7 @@
 
 namespace underpass::bench {
 
-inline constexpr std::array kGroups{"rtt", "rtt-2cpu", "bulk", "connect", "wrk", "unenrolled", "memory"};
+inline constexpr std::array kGroups{"rtt", "rtt-sleep", "rtt-2cpu", "bulk", "connect", "wrk", "unenrolled", "memory"};
 
 struct Plan {
   int rounds = 7;
@@ -31,7 +31,10 @@ struct Plan {
   void make_quick();
 };
 
-std::vector<Row> measure_round_trips(const Node& node, const Plan& plan, bool same_cpu);
+// In mode `auto` with readers that wait in poll(); kAsleep: in mode `on` with readers asleep in recv(), which `auto`
+// leaves on TCP.
+enum class Trips { kOneCpu, kAsleep, kTwoCpus };
+std::vector<Row> measure_round_trips(const Node& node, const Plan& plan, Trips trips);
 std::vector<Row> measure_bulks(const Node& node, const Plan& plan);
 std::vector<Row> measure_connects(const Node& node, const Plan& plan);
 std::vector<Row> measure_web(const Node& node, const Plan& plan);

@@ -33,6 +33,12 @@ std::string cpus_text(Node::Cpus cpus) {
 }
 
 std::vector<Pair> four_ways(const Node& node, Node::Cpus cpus) {
+  std::vector<Pair> pairs{node.direct(cpus), node.loopback(cpus), node.unix_socket(cpus), node.learned(cpus)};
+  for (Pair& pair : pairs) pair.wait = Wait::kInPoll;
+  return pairs;
+}
+
+std::vector<Pair> four_sleeping_ways(const Node& node, Node::Cpus cpus) {
   return {node.direct(cpus), node.loopback(cpus), node.unix_socket(cpus), node.short_circuit(cpus)};
 }
 
@@ -69,17 +75,20 @@ void Plan::make_quick() {
   calls = Seconds(0.4);
 }
 
-std::vector<Row> measure_round_trips(const Node& node, const Plan& plan, bool same_cpu) {
+std::vector<Row> measure_round_trips(const Node& node, const Plan& plan, Trips trips) {
+  const bool same_cpu = trips != Trips::kTwoCpus, asleep = trips == Trips::kAsleep;
+  const std::string suffix = same_cpu ? asleep ? ", asleep in recv()" : "" : ", two CPUs";
   const Node::Cpus cpus{plan.first_cpu, same_cpu ? plan.first_cpu : plan.second_cpu};
   std::vector<Row> rows;
   for (const std::size_t bytes : {64UZ, 1024UZ, 16384UZ}) {
-    Row row{.group = same_cpu ? "rtt" : "rtt-2cpu",
-            .title = "round trip, " + size_text(bytes) + (same_cpu ? "" : ", two CPUs"),
-            .conditions = cpus_text(cpus) + ", 1 connection, blocking, " + size_text(bytes) + " each way, " +
-                          seconds_text(plan.rtt, plan.rounds),
+    Row row{.group = same_cpu ? asleep ? "rtt-sleep" : "rtt" : "rtt-2cpu",
+            .title = "round trip, " + size_text(bytes) + suffix,
+            .conditions = cpus_text(cpus) +
+                          (asleep ? ", mode on, 1 connection, recv(), " : ", 1 connection, poll() and recv(), ") +
+                          size_text(bytes) + " each way, " + seconds_text(plan.rtt, plan.rounds),
             .unit = "µs"};
     WayCheck way(node);
-    in_rounds(row, four_ways(node, cpus), plan,
+    in_rounds(row, asleep ? four_sleeping_ways(node, cpus) : four_ways(node, cpus), plan,
               [&](const Pair& pair) { return measure_round_trip(pair, bytes, plan.rtt, way.watch(pair)).median_us; });
     // The targets are stated for one CPU; between two the wake-up of the other one is most of the time.
     if (same_cpu) {
@@ -145,7 +154,7 @@ std::vector<Row> measure_web(const Node& node, const Plan& plan) {
                         " connections, " + std::to_string(kWebBodyBytes) + " B body, " +
                         seconds_text(plan.wrk, plan.rounds),
           .unit = "req/s"};
-  const std::vector<Pair> pairs{node.direct(cpus), node.short_circuit(cpus)};
+  const std::vector<Pair> pairs{node.direct(cpus), node.learned(cpus)};
   std::list<WebServer> servers;
   std::map<std::string, WebServer*> server_of;
   WayCheck way(node);

@@ -7,6 +7,7 @@
 #include <string>
 
 #include "test/bench/child.h"
+#include "test/bench/transfer.h"
 #include "test/support/pod_net.h"
 
 namespace underpass::bench {
@@ -17,6 +18,7 @@ struct Pair {
   Place client{};
   Place server{};
   std::string host{};  // the server's address; empty: a unix socketpair
+  Wait wait = Wait::kInRecv;
 
   [[nodiscard]] test::Address address(std::uint16_t port) const { return test::Address::of(host, port); }
 };

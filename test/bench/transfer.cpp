@@ -3,6 +3,7 @@
 
 #include <netinet/in.h>
 #include <netinet/tcp.h>
+#include <poll.h>
 #include <sys/socket.h>
 
 #include <cerrno>
@@ -30,12 +31,21 @@ bool write_all(const UniqueFd& fd, std::span<const std::byte> bytes) {
   return true;
 }
 
-bool read_all(const UniqueFd& fd, std::span<std::byte> bytes) {
+std::size_t read_some(const UniqueFd& fd, std::span<std::byte> bytes, Wait wait) {
+  for (;;) {
+    pollfd waiting{.fd = fd.get(), .events = POLLIN, .revents = 0};
+    if (wait == Wait::kInPoll && ::poll(&waiting, 1, -1) < 0) test::throw_errno("poll");
+    const ssize_t got = ::recv(fd.get(), bytes.data(), bytes.size(), wait == Wait::kInPoll ? MSG_DONTWAIT : 0);
+    if (got >= 0) return static_cast<std::size_t>(got);
+    if (wait == Wait::kInRecv || errno != EAGAIN) test::throw_errno("recv");
+  }
+}
+
+bool read_all(const UniqueFd& fd, std::span<std::byte> bytes, Wait wait) {
   while (!bytes.empty()) {
-    const ssize_t got = ::recv(fd.get(), bytes.data(), bytes.size(), 0);
-    if (got < 0) test::throw_errno("recv");
+    const std::size_t got = read_some(fd, bytes, wait);
     if (got == 0) return false;
-    bytes = bytes.subspan(static_cast<std::size_t>(got));
+    bytes = bytes.subspan(got);
   }
   return true;
 }

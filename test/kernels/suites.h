@@ -49,7 +49,12 @@ inline const std::vector<Suite> kSuites{
      .accelerated = true,
      .cases = {"an agent that is stopped*", "a full queue outlives*", "detach waits for a slow reader*",
                "a label makes*"}},
-    {.step = "semantics", .program = "semantics_tests", .accelerated = true},
+    {.step = "semantics",
+     .program = "semantics_tests",
+     .accelerated = true,
+     .cases = {"reading: MSG_PEEK", "reading: MSG_WAITALL from the first byte", "closing: half-close both ways",
+               "waiting: epoll? edge", "pages: sendfile into the socket",
+               "pages: splice from the socket? from the first byte", "establishing: TCP_DEFER_ACCEPT"}},
 };
 
 }  // namespace underpass::kernels

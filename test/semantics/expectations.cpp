@@ -86,8 +86,8 @@ constexpr Row kRows[] = {
     {.name = "closing: recv on a socket that aborted its connection"},
     {.name = "closing: the peer's process is killed"},
     {.name = "closing: the peer's process is killed with unread bytes",
-     .trigger = "unread-close",
-     .differs_in_on = "an end of stream, and then the reset"},
+     .differs_in_on = "an end of stream, and then the reset",
+     .differs_in_auto = true},
     {.name = "closing: the sender's process is killed after its bytes"},
     // behaviours/pages.cpp
     {.name = "pages: splice from the socket, from the first byte", .trigger = "splice"},

@@ -48,7 +48,7 @@ std::uint64_t fast_open_count(const Place& place) {
 TEST_CASE("random streams in both directions, IPv4 and IPv6, arrive as they were sent") {
   const World world;
   const Accounts accounts(world);
-  const StreamsReport report = run_streams({.a = world.at("a"), .b = world.at("b"), .count = 2000});
+  const StreamsReport report = run_streams({.a = world.at("a"), .b = world.at("b"), .count = 5000});
   check_accelerated(accounts, report);
 }
 
@@ -58,7 +58,7 @@ TEST_CASE("random streams whose readers wait in poll and epoll") {
   const World world;
   const Accounts accounts(world);
   const StreamsReport report = run_streams(
-      {.a = world.at("a"), .b = world.at("b"), .count = 1000, .first_seed = 100000, .adjust = [](StreamPlan& plan) {
+      {.a = world.at("a"), .b = world.at("b"), .count = 3000, .first_seed = 100000, .adjust = [](StreamPlan& plan) {
          for (int end : {kClient, kServer}) {
            if (plan.wait[end] == Wait::kBlocking) plan.wait[end] = Wait::kEpollEdge;
          }
