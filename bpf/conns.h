@@ -57,9 +57,13 @@ static __always_inline struct up_conn *up_conn_find(__u64 id)
 	return id ? bpf_map_lookup_elem(&up_conns, &id) : NULL;
 }
 
-static __always_inline struct up_conn *up_conn_add(__u64 id, const struct up_conn *conn)
+/* A new record, all zeros: too large for a program's stack, so it is filled where it stands. Until its id is told to
+ * somebody (the source record, up_sk) only walkers of the map see it. */
+static const struct up_conn up_no_conn = {};
+
+static __always_inline struct up_conn *up_conn_add(__u64 id)
 {
-	if (bpf_map_update_elem(&up_conns, &id, conn, BPF_NOEXIST))
+	if (bpf_map_update_elem(&up_conns, &id, &up_no_conn, BPF_NOEXIST))
 		return NULL;
 	return bpf_map_lookup_elem(&up_conns, &id);
 }

@@ -88,11 +88,11 @@ static __always_inline void up_remote_end(struct bpf_sock_ops *ctx, struct up_en
 /* The client's SYN is about to leave: everything is known but the answer. */
 static __always_inline void up_on_connect(struct bpf_sock_ops *ctx, struct bpf_sock *sk)
 {
-	struct up_conn fresh, *conn;
-	struct up_end *client = &fresh.end[UP_CLIENT], *server = &fresh.end[UP_SERVER];
+	__u64 cookie = bpf_get_socket_cookie(ctx), netns = bpf_get_netns_cookie(ctx);
+	struct up_end *client, *server;
+	struct up_conn *conn;
 	struct tcp_sock *tp;
 	struct up_sk *me;
-	__u64 netns;
 
 	me = bpf_sk_storage_get(&up_sk, sk, 0, 0);
 	if (!me)
@@ -100,23 +100,23 @@ static __always_inline void up_on_connect(struct bpf_sock_ops *ctx, struct bpf_s
 	tp = bpf_skc_to_tcp_sock(sk);
 	if (!tp)
 		return;
-	__builtin_memset(&fresh, 0, sizeof(fresh));
-	netns = bpf_get_netns_cookie(ctx);
-	up_local_end(ctx, client, netns, tp);
-	client->state = UP_TCP_SYN_SENT;
-	up_remote_end(ctx, server);
-	server->netns_cookie = up_netns_of(&server->addr, netns);
-	fresh.started_ns = bpf_ktime_get_ns();
-	fresh.why = me->why;
-	fresh.dir[UP_CLIENT].first_seq = tp->write_seq + 1;
-	me->conn = client->cookie;
-	me->end = UP_CLIENT;
-	conn = up_conn_add(client->cookie, &fresh);
+	conn = up_conn_add(cookie);
 	if (!conn) {
 		up_count_fallback(UP_WHY_TABLE_FULL);
 		me->conn = 0;
 		return;
 	}
+	client = &conn->end[UP_CLIENT];
+	server = &conn->end[UP_SERVER];
+	up_local_end(ctx, client, netns, tp);
+	client->state = UP_TCP_SYN_SENT;
+	up_remote_end(ctx, server);
+	server->netns_cookie = up_netns_of(&server->addr, netns);
+	conn->started_ns = bpf_ktime_get_ns();
+	conn->why = me->why;
+	conn->dir[UP_CLIENT].first_seq = tp->write_seq + 1;
+	me->end = UP_CLIENT;
+	me->conn = cookie;
 	/* A SYN from an address that is not the pod's own would say nothing true about who sent it. */
 	if (server->netns_cookie && up_netns_of(&client->addr, netns) == netns)
 		up_source_publish(client, server, tp->write_seq);
@@ -194,9 +194,9 @@ static __always_inline enum up_why up_join(struct bpf_sock_ops *ctx, struct up_c
 
 static __always_inline void up_on_server_established(struct bpf_sock_ops *ctx, struct bpf_sock *sk)
 {
-	struct up_conn fresh, *conn;
-	struct up_end *client = &fresh.end[UP_CLIENT], *server = &fresh.end[UP_SERVER];
+	struct up_end client = {}, server = {};
 	__u64 netns = bpf_get_netns_cookie(ctx);
+	struct up_conn *conn;
 	struct tcp_sock *tp;
 	struct up_sk *me;
 	__u64 id;
@@ -210,29 +210,27 @@ static __always_inline void up_on_server_established(struct bpf_sock_ops *ctx, s
 	/* A socket that dialled and is passive all the same: simultaneous open. It has its record. */
 	if (!me || me->conn)
 		return;
-	__builtin_memset(&fresh, 0, sizeof(fresh));
-	up_local_end(ctx, server, netns, tp);
-	server->state = UP_TCP_ESTABLISHED;
-	up_remote_end(ctx, client);
+	up_local_end(ctx, &server, netns, tp);
+	server.state = UP_TCP_ESTABLISHED;
+	up_remote_end(ctx, &client);
 
-	id = up_source_consume(client, server, tp->copied_seq);
+	id = up_source_consume(&client, &server, tp->copied_seq);
 	conn = up_conn_find(id);
-	if (conn) {
-		conn->end[UP_SERVER] = *server;
-		conn->dir[UP_SERVER].first_seq = tp->write_seq;
-	} else {
-		id = server->cookie;
-		fresh.started_ns = bpf_ktime_get_ns();
-		fresh.established_ns = fresh.started_ns;
-		fresh.why = up_netns_of(&client->addr, netns) ? UP_WHY_UNCONFIRMED : UP_WHY_NOT_LOCAL;
-		fresh.dir[UP_SERVER].first_seq = tp->write_seq;
-		conn = up_conn_add(id, &fresh);
+	if (!conn) {
+		id = server.cookie;
+		conn = up_conn_add(id);
 		if (!conn) {
 			up_count_fallback(UP_WHY_TABLE_FULL);
 			return;
 		}
+		conn->end[UP_CLIENT] = client;
+		conn->started_ns = bpf_ktime_get_ns();
+		conn->established_ns = conn->started_ns;
+		conn->why = up_netns_of(&client.addr, netns) ? UP_WHY_UNCONFIRMED : UP_WHY_NOT_LOCAL;
 		up_count_connection(UP_WAY_DIRECT);
 	}
+	conn->end[UP_SERVER] = server;
+	conn->dir[UP_SERVER].first_seq = tp->write_seq;
 	me->conn = id;
 	me->end = UP_SERVER;
 	if (!conn->why) {
