@@ -53,8 +53,7 @@ inline const std::vector<Suite> kSuites{
      .program = "semantics_tests",
      .accelerated = true,
      .cases = {"reading: MSG_PEEK", "reading: MSG_WAITALL from the first byte", "closing: half-close both ways",
-               "waiting: epoll? edge", "pages: sendfile into the socket",
-               "pages: splice from the socket? from the first byte", "establishing: TCP_DEFER_ACCEPT"}},
+               "waiting: epoll? edge", "pages: sendfile into the socket", "establishing: TCP_DEFER_ACCEPT"}},
 };
 
 }  // namespace underpass::kernels
