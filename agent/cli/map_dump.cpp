@@ -32,6 +32,7 @@ const std::vector<ArrayNames>& array_names() {
   static const std::vector<ArrayNames> kNames{
       {.type = "up_stats", .member = "connections", .names = {"direct", "short-circuit", "proxied"}},
       {.type = "up_stats", .member = "fallbacks", .names = why_names()},
+      {.type = "up_stats", .member = "resets", .names = why_names()},
       {.type = "up_conn", .member = "end", .names = {"client", "server"}},
       {.type = "up_conn", .member = "dir", .names = {"client", "server"}},
   };

@@ -200,7 +200,8 @@ TEST_CASE("map dump: arrays, also per CPU") {
         json::serialize(json::object{{"connections", {{"direct", 2 * cpus}}},
                                      {"redirected_messages", 0},
                                      {"redirected_bytes", 10 * cpus},
-                                     {"fallbacks", {{"not-local", cpus}}}}));
+                                     {"fallbacks", {{"not-local", cpus}}},
+                                     {"resets", json::object{}}}));
 
   // Values that are no counters are shown one by one, each at its own 8-byte step.
   struct Slot {
@@ -328,8 +329,8 @@ TEST_CASE("underpassctl map: list and dump") {
   CHECK(ctl({"map", "dump", "up_pods"}).out ==
         "up_pods: hash, 1 entry of 1024\n"
         "\n"
-        "KEY  MODE  PEERS_MESH  NAMESPACE_ID  NAMESPACE_NAME  NAME\n"
-        "7    on    0           1             shop            web\n");
+        "KEY  MODE  PEERS_MESH  NAMESPACE_ID  LEARNED  NAMESPACE_NAME  NAME\n"
+        "7    on    0           1             0        shop            web\n");
   CHECK(json::parse(ctl({"map", "dump", "up_pods", "-o", "json"}).out).at("map") == "up_pods");
 
   const Outcome all = ctl({"map", "dump", "all"});

@@ -5,6 +5,8 @@
 #include <cerrno>
 #include <cstring>
 
+#include <boost/json.hpp>
+
 #include "test/netns/accounts.h"
 #include "test/netns/lifecycle/watch.h"
 #include "test/support/payload.h"
@@ -86,7 +88,8 @@ TEST_CASE("a peer that is killed: the survivor has read a prefix and learns of i
       Process peer(command);
       Survivor survivor{.fd = accept_from(listener.get())};
       Task talking([&] { talk(survivor); }, survivor.fd.get());
-      REQUIRE(eventually(seconds(10), [&] { return accounts.redirected_bytes() > (1u << 20); }));
+      const bool warm = eventually(seconds(10), [&] { return accounts.redirected_bytes() > (1u << 20); });
+      REQUIRE_MESSAGE(warm, boost::json::serialize(world.ctl.json({"connections"})));
       peer.kill();
       CHECK(eventually(seconds(15), [&] { return talking.done(); }));
       talking.join();
