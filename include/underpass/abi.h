@@ -22,21 +22,21 @@
 /* An IPv6 address, or an IPv4 address in its v4-mapped form ::ffff:a.b.c.d, so that dual-stack sockets need no second
  * lookup. */
 struct up_addr {
-  __u8 bytes[16];
+	__u8 bytes[16];
 };
 
 /* How a connection's payload travels. */
 enum up_way {
-  UP_WAY_DIRECT = 0,        /* plain kernel TCP */
-  UP_WAY_SHORT_CIRCUIT = 1, /* mapped on both ends: socket to socket whenever that is as good as TCP */
-  UP_WAY_PROXIED = 2,       /* through the node's worker */
+	UP_WAY_DIRECT = 0,        /* plain kernel TCP */
+	UP_WAY_SHORT_CIRCUIT = 1, /* mapped on both ends: socket to socket whenever that is as good as TCP */
+	UP_WAY_PROXIED = 2,       /* through the node's worker */
 };
 
 /* Mode of a pod, annotation underpass.dev/short-circuit. The smaller of the two ends wins. */
 enum up_mode {
-  UP_MODE_OFF = 0,
-  UP_MODE_AUTO = 1, /* learning: as off, and watched; the agent turns it into on or off when it knows enough */
-  UP_MODE_ON = 2,
+	UP_MODE_OFF = 0,
+	UP_MODE_AUTO = 1, /* learning: as off, and watched; the agent turns it into on or off when it knows enough */
+	UP_MODE_ON = 2,
 };
 
 /*
@@ -46,74 +46,74 @@ enum up_mode {
  * underscores.
  */
 enum up_why {
-  UP_WHY_NONE = 0,
-  /* decided once, in connect() or when the connection is established */
-  UP_WHY_NOT_LOCAL,     /* the peer is no enrolled pod of this node */
-  UP_WHY_MODE_OFF,      /* one end says off */
-  UP_WHY_LEARNING,      /* one end is auto and not learned yet */
-  UP_WHY_NAMESPACES,    /* two namespaces, and not both ends say short-circuit-peers: mesh */
-  UP_WHY_KERNEL,        /* this kernel lacks what safety needs: see `underpassctl check` */
-  UP_WHY_UNCONFIRMED,   /* the server's end did not confirm: no source record, or its sequence number differs */
-  UP_WHY_TABLE_FULL,    /* no room in a map */
-  UP_WHY_OTHER_SOCKMAP, /* another owner's sockmap program is on the socket */
-  UP_WHY_MPTCP,
-  UP_WHY_ULP,           /* kTLS and the like */
-  UP_WHY_REPAIR,        /* TCP_REPAIR */
-  UP_WHY_SIGNED,        /* TCP-MD5, TCP-AO */
-  UP_WHY_SOCKET_FILTER, /* SO_ATTACH_FILTER or SO_ATTACH_BPF */
-  UP_WHY_ZEROCOPY,      /* SO_ZEROCOPY */
-  UP_WHY_TIMESTAMPS,    /* SO_TIMESTAMP, SO_TIMESTAMPING */
-  UP_WHY_PEEK_OFF,      /* SO_PEEK_OFF */
-  UP_WHY_INQ,           /* TCP_INQ */
-  UP_WHY_RCVLOWAT,      /* SO_RCVLOWAT > 1 */
-  UP_WHY_SMALL_RCVBUF,  /* SO_RCVBUF set below UP_MIN_LOCKED_RCVBUF */
-  UP_WHY_IO_URING,      /* the dialling task has an io_uring: IORING_OP_SEND_ZC fails on a mapped client socket */
-  /* decided anew for every message */
-  UP_WHY_KILL_SWITCH,     /* short-circuit is switched off for the node */
-  UP_WHY_STOPPED,         /* ... for this connection: a label went, a namespace was detached */
-  UP_WHY_WAITALL,         /* ... because a reader used MSG_WAITALL */
-  UP_WHY_TRUNC,           /* ... because a reader used MSG_TRUNC, which discards TCP's bytes and not ours */
-  UP_WHY_THREADS,         /* ... because one thread sends while another sleeps in recv() on the same socket */
-  UP_WHY_BLOCKING,        /* ... because a reader sleeps in recv() (seen in auto only; `on` accepts it) */
-  UP_WHY_SPLICE,          /* ... because a reader used splice() */
-  UP_WHY_FIONREAD,        /* ... because somebody asked how much is queued: FIONREAD, SIOCATMARK */
-  UP_WHY_UNREAD_CLOSE,    /* ... because a reader closed with unread data */
-  UP_WHY_URGENT,          /* ... because of MSG_OOB */
-  UP_WHY_CLOSING,         /* one end is not in a state that can still carry data */
-  UP_WHY_FIRST_MESSAGES,  /* the reader's first UP_FIRST_READS reads are watched for what it cannot bear */
-  UP_WHY_UNREAD,          /* the reader has not taken every TCP byte yet */
-  UP_WHY_UNSEEN_READ,     /* ... or took some with a call that we do not see: splice, TCP_ZEROCOPY_RECEIVE */
-  UP_WHY_READER_BUSY,     /* a reader holds the socket right now */
-  UP_WHY_READER_WAITS,    /* a reader sleeps where only TCP bytes wake it */
-  UP_WHY_QUEUE_FULL,      /* the reader is slow: the connection's cap is reached */
-  UP_WHY_POD_BUDGET,      /* the pod's share of memory is used up */
-  UP_WHY_NODE_BUDGET,     /* the node's share of memory is used up */
-  UP_WHY_TCP_PRESSURE,    /* the kernel is short of TCP memory */
-  UP_WHY_KEEPALIVE,       /* one message a minute goes by TCP, for the connection tracking of others */
-  UP_WHY_REDIRECT_FAILED, /* the kernel refused */
-  UP_WHY_COUNT,
+	UP_WHY_NONE = 0,
+	/* decided once, in connect() or when the connection is established */
+	UP_WHY_NOT_LOCAL,     /* the peer is no enrolled pod of this node */
+	UP_WHY_MODE_OFF,      /* one end says off */
+	UP_WHY_LEARNING,      /* one end is auto and not learned yet */
+	UP_WHY_NAMESPACES,    /* two namespaces, and not both ends say short-circuit-peers: mesh */
+	UP_WHY_KERNEL,        /* this kernel lacks what safety needs: see `underpassctl check` */
+	UP_WHY_UNCONFIRMED,   /* the server's end did not confirm: no source record, or its sequence number differs */
+	UP_WHY_TABLE_FULL,    /* no room in a map */
+	UP_WHY_OTHER_SOCKMAP, /* another owner's sockmap program is on the socket */
+	UP_WHY_MPTCP,
+	UP_WHY_ULP,           /* kTLS and the like */
+	UP_WHY_REPAIR,        /* TCP_REPAIR */
+	UP_WHY_SIGNED,        /* TCP-MD5, TCP-AO */
+	UP_WHY_SOCKET_FILTER, /* SO_ATTACH_FILTER or SO_ATTACH_BPF */
+	UP_WHY_ZEROCOPY,      /* SO_ZEROCOPY */
+	UP_WHY_TIMESTAMPS,    /* SO_TIMESTAMP, SO_TIMESTAMPING */
+	UP_WHY_PEEK_OFF,      /* SO_PEEK_OFF */
+	UP_WHY_INQ,           /* TCP_INQ */
+	UP_WHY_RCVLOWAT,      /* SO_RCVLOWAT > 1 */
+	UP_WHY_SMALL_RCVBUF,  /* SO_RCVBUF set below UP_MIN_LOCKED_RCVBUF */
+	UP_WHY_IO_URING,      /* the dialling task has an io_uring: IORING_OP_SEND_ZC fails on a mapped client socket */
+	/* decided anew for every message */
+	UP_WHY_KILL_SWITCH,     /* short-circuit is switched off for the node */
+	UP_WHY_STOPPED,         /* ... for this connection: a label went, a namespace was detached */
+	UP_WHY_WAITALL,         /* ... because a reader used MSG_WAITALL */
+	UP_WHY_TRUNC,           /* ... because a reader used MSG_TRUNC, which discards TCP's bytes and not ours */
+	UP_WHY_THREADS,         /* ... because one thread sends while another sleeps in recv() on the same socket */
+	UP_WHY_BLOCKING,        /* ... because a reader sleeps in recv() (seen in auto only; `on` accepts it) */
+	UP_WHY_SPLICE,          /* ... because a reader used splice() */
+	UP_WHY_FIONREAD,        /* ... because somebody asked how much is queued: FIONREAD, SIOCATMARK */
+	UP_WHY_UNREAD_CLOSE,    /* ... because a reader closed with unread data */
+	UP_WHY_URGENT,          /* ... because of MSG_OOB */
+	UP_WHY_CLOSING,         /* one end is not in a state that can still carry data */
+	UP_WHY_FIRST_MESSAGES,  /* the reader's first UP_FIRST_READS reads are watched for what it cannot bear */
+	UP_WHY_UNREAD,          /* the reader has not taken every TCP byte yet */
+	UP_WHY_UNSEEN_READ,     /* ... or took some with a call that we do not see: splice, TCP_ZEROCOPY_RECEIVE */
+	UP_WHY_READER_BUSY,     /* a reader holds the socket right now */
+	UP_WHY_READER_WAITS,    /* a reader sleeps where only TCP bytes wake it */
+	UP_WHY_QUEUE_FULL,      /* the reader is slow: the connection's cap is reached */
+	UP_WHY_POD_BUDGET,      /* the pod's share of memory is used up */
+	UP_WHY_NODE_BUDGET,     /* the node's share of memory is used up */
+	UP_WHY_TCP_PRESSURE,    /* the kernel is short of TCP memory */
+	UP_WHY_KEEPALIVE,       /* one message a minute goes by TCP, for the connection tracking of others */
+	UP_WHY_REDIRECT_FAILED, /* the kernel refused */
+	UP_WHY_COUNT,
 };
 
 /* State of one direction of a connection. */
 enum up_dir_state {
-  UP_DIR_TCP = 0,      /* messages go by TCP; every one asks whether it may enter UP_DIR_REDIRECT */
-  UP_DIR_REDIRECT = 1, /* messages go socket to socket */
+	UP_DIR_TCP = 0,      /* messages go by TCP; every one asks whether it may enter UP_DIR_REDIRECT */
+	UP_DIR_REDIRECT = 1, /* messages go socket to socket */
 };
 
 /* TCP states, as in the kernel's include/net/tcp_states.h (stable: part of TCP_INFO). */
 enum up_tcp_state {
-  UP_TCP_NONE = 0, /* this end is not seen: not on this node, or not enrolled */
-  UP_TCP_ESTABLISHED = 1,
-  UP_TCP_SYN_SENT = 2,
-  UP_TCP_SYN_RECV = 3,
-  UP_TCP_FIN_WAIT1 = 4,
-  UP_TCP_FIN_WAIT2 = 5,
-  UP_TCP_TIME_WAIT = 6,
-  UP_TCP_CLOSE = 7,
-  UP_TCP_CLOSE_WAIT = 8,
-  UP_TCP_LAST_ACK = 9,
-  UP_TCP_LISTEN = 10,
-  UP_TCP_CLOSING = 11,
+	UP_TCP_NONE = 0, /* this end is not seen: not on this node, or not enrolled */
+	UP_TCP_ESTABLISHED = 1,
+	UP_TCP_SYN_SENT = 2,
+	UP_TCP_SYN_RECV = 3,
+	UP_TCP_FIN_WAIT1 = 4,
+	UP_TCP_FIN_WAIT2 = 5,
+	UP_TCP_TIME_WAIT = 6,
+	UP_TCP_CLOSE = 7,
+	UP_TCP_CLOSE_WAIT = 8,
+	UP_TCP_LAST_ACK = 9,
+	UP_TCP_LISTEN = 10,
+	UP_TCP_CLOSING = 11,
 };
 
 /*
@@ -134,32 +134,32 @@ enum up_tcp_state {
 /* up_config: ARRAY of one. Written by the agent and by `underpassctl detach`, read on every message. The first two
  * fields stand where they stand in every layout: a tool of another version must find the kill switch. */
 struct up_config {
-  __u32 layout;        /* UP_LAYOUT of the writer */
-  __u32 short_circuit; /* the kill switch: 0 sends every message by TCP */
-  __u64 node_budget;   /* bytes that all short-circuited connections may hold in queues */
-  __u64 pod_budget;    /* ... of which those towards one pod */
-  __u32 dir_bytes;     /* cap of one direction: charge in bytes */
-  __u32 dir_messages;  /* ... and messages */
-  __u64 watched_ns;    /* every recv() since then is seen by up_recv; 0: none is */
+	__u32 layout;        /* UP_LAYOUT of the writer */
+	__u32 short_circuit; /* the kill switch: 0 sends every message by TCP */
+	__u64 node_budget;   /* bytes that all short-circuited connections may hold in queues */
+	__u64 pod_budget;    /* ... of which those towards one pod */
+	__u32 dir_bytes;     /* cap of one direction: charge in bytes */
+	__u32 dir_messages;  /* ... and messages */
+	__u64 watched_ns;    /* every recv() since then is seen by up_recv; 0: none is */
 };
 
 /* up_pods: HASH by netns cookie (__u64): the enrolled pods of this node. */
 struct up_pod {
-  enum up_mode mode;
-  __u32 peers_mesh;   /* 1: short-circuit-peers: mesh */
-  __u32 namespace_id; /* equal for two pods exactly when they are in one namespace */
-  __u32 learned;      /* 1: nobody said `on`: it was learned */
-  char namespace_name[UP_NS_NAME_LEN];
-  char name[UP_POD_NAME_LEN];
+	enum up_mode mode;
+	__u32 peers_mesh;   /* 1: short-circuit-peers: mesh */
+	__u32 namespace_id; /* equal for two pods exactly when they are in one namespace */
+	__u32 learned;      /* 1: nobody said `on`: it was learned */
+	char namespace_name[UP_NS_NAME_LEN];
+	char name[UP_POD_NAME_LEN];
 };
 
 /* up_ips: HASH: the addresses of the enrolled pods of this node. */
 struct up_ip_key {
-  struct up_addr addr;
+	struct up_addr addr;
 };
 
 struct up_ip {
-  __u64 netns_cookie;
+	__u64 netns_cookie;
 };
 
 /*
@@ -168,52 +168,52 @@ struct up_ip {
  * pod.
  */
 struct up_source_key {
-  __u64 server_netns;
-  struct up_addr client;
-  struct up_addr server;
-  __be16 client_port;
-  __be16 server_port;
-  __u32 pad;
+	__u64 server_netns;
+	struct up_addr client;
+	struct up_addr server;
+	__be16 client_port;
+	__be16 server_port;
+	__u32 pad;
 };
 
 struct up_source {
-  __u64 client_netns;
-  __u64 client_cookie; /* also the key in up_conns */
-  __u64 created_ns;
-  __u32 isn; /* the client's initial sequence number */
-  __u32 pad;
+	__u64 client_netns;
+	__u64 client_cookie; /* also the key in up_conns */
+	__u64 created_ns;
+	__u32 isn; /* the client's initial sequence number */
+	__u32 pad;
 };
 
 /* One end of a connection. */
 struct up_end {
-  __u64 netns_cookie; /* 0: this end is no enrolled pod of this node */
-  __u64 cookie;       /* the socket's, 0: not seen */
-  __u64 sock;         /* address of its struct sock: a hint, worth nothing unless the cookie there is still `cookie` */
-  struct up_addr addr;
-  __be16 port;
-  __u16 mapped; /* 1: in up_socks */
-  enum up_tcp_state state;
+	__u64 netns_cookie; /* 0: this end is no enrolled pod of this node */
+	__u64 cookie;       /* the socket's, 0: not seen */
+	__u64 sock; /* address of its struct sock: a hint, worth nothing unless the cookie there is still `cookie` */
+	struct up_addr addr;
+	__be16 port;
+	__u16 mapped; /* 1: in up_socks */
+	enum up_tcp_state state;
 };
 
 /* One direction of a connection. Written by the sender's sk_msg program under the sender's socket lock, except `seen`,
  * and `reads` (written when the reader's recv() returns) and `held` (also given back by the sweep). */
 struct up_dir {
-  __u64 tcp_bytes;        /* payload that went by TCP and was acknowledged; as of the last sweep or state change */
-  __u64 redirected_bytes; /* payload that went socket to socket */
-  __u64 redirected_messages;
-  __u64 seen;        /* payload that recv() calls of the reader have returned, whichever way it came */
-  __u64 last_tcp_ns; /* when a message last went by TCP */
-  __u64 drained_at;  /* redirected_bytes - seen when the queue was empty: what exceeds it now is queued */
-  __u64 traits;      /* bit UP_TRAIT(why): what its reader was seen to do */
-  __u32 charge;      /* what the queue was charged with at the last redirected message; 0: drained */
-  __u32 messages;    /* how many messages that was, at the most */
-  __u32 held;        /* tokens taken from the pools */
-  enum up_dir_state state;
-  enum up_why why; /* why the last message that went by TCP did */
-  __u32 first_seq; /* sequence number of the sender's first payload byte */
-  __u16 reads;     /* recv() calls of the reader that returned payload, up to UP_FIRST_READS */
-  __u16 sure;      /* attempts in a row at which every sleeping reader was accounted for */
-  __u32 smallest;  /* size of the smallest message since the queue was last seen empty */
+	__u64 tcp_bytes; /* payload that went by TCP and was acknowledged; as of the last sweep or state change */
+	__u64 redirected_bytes; /* payload that went socket to socket */
+	__u64 redirected_messages;
+	__u64 seen;        /* payload that recv() calls of the reader have returned, whichever way it came */
+	__u64 last_tcp_ns; /* when a message last went by TCP */
+	__u64 drained_at;  /* redirected_bytes - seen when the queue was empty: what exceeds it now is queued */
+	__u64 traits;      /* bit UP_TRAIT(why): what its reader was seen to do */
+	__u32 charge;      /* what the queue was charged with at the last redirected message; 0: drained */
+	__u32 messages;    /* how many messages that was, at the most */
+	__u32 held;        /* tokens taken from the pools */
+	enum up_dir_state state;
+	enum up_why why; /* why the last message that went by TCP did */
+	__u32 first_seq; /* sequence number of the sender's first payload byte */
+	__u16 reads;     /* recv() calls of the reader that returned payload, up to UP_FIRST_READS */
+	__u16 sure;      /* attempts in a row at which every sleeping reader was accounted for */
+	__u32 smallest;  /* size of the smallest message since the queue was last seen empty */
 };
 
 /* Indices into up_conn.end; up_conn.dir[X] is what end X sends. */
@@ -225,21 +225,21 @@ struct up_dir {
  * client's socket cookie where the client is enrolled here, else the server's. It lives until both ends are closed.
  */
 struct up_conn {
-  __u64 started_ns;
-  __u64 established_ns; /* 0: not yet */
-  enum up_way way;
-  enum up_why why;    /* way direct: why not short-circuit */
-  __u32 stopped;      /* 1: no new message is short-circuited */
-  __u32 closed;       /* bit UP_CLIENT, bit UP_SERVER: that end is closed */
-  enum up_why broken; /* not NONE: cannot go on as TCP would; nothing more is sent, and the agent resets broken_end */
-  __u32 broken_end;
-  struct up_end end[2];
-  struct up_dir dir[2];
+	__u64 started_ns;
+	__u64 established_ns; /* 0: not yet */
+	enum up_way way;
+	enum up_why why;    /* way direct: why not short-circuit */
+	__u32 stopped;      /* 1: no new message is short-circuited */
+	__u32 closed;       /* bit UP_CLIENT, bit UP_SERVER: that end is closed */
+	enum up_why broken; /* why it cannot go on as TCP would: nothing more is sent, broken_end is reset */
+	__u32 broken_end;
+	struct up_end end[2];
+	struct up_dir dir[2];
 };
 
 /* up_budget: HASH by netns cookie of the receiving pod (__u64), 0 for the node: tokens out of the pools. */
 struct up_budget {
-  __u64 used;
+	__u64 used;
 };
 
 /*
@@ -248,10 +248,10 @@ struct up_budget {
  * option announces some of it; so in `auto` the agent reads this until it knows enough.
  */
 struct up_habits {
-  __u64 traits;        /* bit UP_TRAIT(why): it did what `why` names */
-  __u64 first_read_ns; /* when it first read payload, 0: not yet */
-  __u64 reads;         /* recv() calls that returned payload */
-  __u64 connections;   /* connections on which it read payload */
+	__u64 traits;        /* bit UP_TRAIT(why): it did what `why` names */
+	__u64 first_read_ns; /* when it first read payload, 0: not yet */
+	__u64 reads;         /* recv() calls that returned payload */
+	__u64 connections;   /* connections on which it read payload */
 };
 
 /* A reason for which a workload, not just a connection, stays on TCP. */
@@ -259,18 +259,18 @@ struct up_habits {
 
 /* up_stats: PERCPU_ARRAY of one: what happened since the maps were made. */
 struct up_stats {
-  __u64 connections[3]; /* established, by enum up_way; those of the node's enrolled pods */
-  __u64 redirected_messages;
-  __u64 redirected_bytes;
-  __u64 fallbacks[UP_WHY_COUNT]; /* connections and messages, by enum up_why */
-  __u64 resets[UP_WHY_COUNT];    /* connections that could not go on, by enum up_why */
+	__u64 connections[3]; /* established, by enum up_way; those of the node's enrolled pods */
+	__u64 redirected_messages;
+	__u64 redirected_bytes;
+	__u64 fallbacks[UP_WHY_COUNT]; /* connections and messages, by enum up_why */
+	__u64 resets[UP_WHY_COUNT];    /* connections that could not go on, by enum up_why */
 };
 
 /* up_sk: SK_STORAGE: what a socket knows of itself. Freed with the socket. */
 struct up_sk {
-  __u64 conn;      /* id in up_conns, 0: none */
-  __u32 end;       /* UP_CLIENT or UP_SERVER */
-  enum up_why why; /* the decision of connect(): UP_WHY_NONE when this connection may be short-circuited */
+	__u64 conn;      /* id in up_conns, 0: none */
+	__u32 end;       /* UP_CLIENT or UP_SERVER */
+	enum up_why why; /* the decision of connect(): UP_WHY_NONE when this connection may be short-circuited */
 };
 
 #ifdef __cplusplus
