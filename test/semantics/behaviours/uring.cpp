@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
-// Sockets in the hands of io_uring: the kernel itself waits and reads.
+// Sockets in the hands of io_uring: the kernel itself waits and reads. The ring is there before the connection, as in
+// the programs that use one: a task that has none when it dials is not declined.
 #include "test/semantics/uring.h"
 
 #include <poll.h>
@@ -32,8 +33,8 @@ std::string result_of(const std::optional<Completion>& done) {
 }
 
 BEHAVIOUR("io_uring: send and recv") {
-  Link link = scene.connect_warm();
   Uring ring;
+  Link link = scene.connect_warm();
   for (int i = 0; i < 5; ++i) {
     std::string text = "hello";
     ring.submit(entry(IORING_OP_SEND, link.sender(), text.data(), 5, MSG_NOSIGNAL));
@@ -46,8 +47,8 @@ BEHAVIOUR("io_uring: send and recv") {
 }
 
 BEHAVIOUR("io_uring: a recv that waits for bytes") {
-  Link link = scene.connect_warm();
   Uring ring;
+  Link link = scene.connect_warm();
   for (int i = 0; i < 5; ++i) {
     std::string got(10, '\0');
     ring.submit(entry(IORING_OP_RECV, link.reader(), got.data(), 10));
@@ -62,8 +63,8 @@ BEHAVIOUR("io_uring: a recv that waits for bytes") {
 }
 
 BEHAVIOUR("io_uring: a recv that waits from before the first byte") {
-  Link link = scene.connect();
   Uring ring;
+  Link link = scene.connect();
   for (int i = 0; i < 12; ++i) {
     std::string got(10, '\0');
     ring.submit(entry(IORING_OP_RECV, link.reader(), got.data(), 10));
@@ -73,8 +74,8 @@ BEHAVIOUR("io_uring: a recv that waits from before the first byte") {
 }
 
 BEHAVIOUR("io_uring: recv with MSG_WAITALL") {
-  Link link = scene.connect_warm();
   Uring ring;
+  Link link = scene.connect_warm();
   std::string got(10, '\0');
   ring.submit(entry(IORING_OP_RECV, link.reader(), got.data(), 10, MSG_WAITALL));
   say(link.sender(), "first");
@@ -86,9 +87,9 @@ BEHAVIOUR("io_uring: recv with MSG_WAITALL") {
 BEHAVIOUR("io_uring: multishot recv") {
   static constexpr std::size_t kBuffers = 8;
   static constexpr std::size_t kSize = 64;
-  Link link = scene.connect_warm();
   std::array<char, kBuffers * kSize> buffers{};  // outlives the ring that fills them
   Uring ring;
+  Link link = scene.connect_warm();
   io_uring_sqe provide = entry(IORING_OP_PROVIDE_BUFFERS, kBuffers, buffers.data(), kSize);
   provide.buf_group = 1;
   ring.submit(provide);
@@ -115,8 +116,8 @@ BEHAVIOUR("io_uring: multishot recv") {
 }
 
 BEHAVIOUR("io_uring: poll, then recv") {
-  Link link = scene.connect_warm();
   Uring ring;
+  Link link = scene.connect_warm();
   for (int i = 0; i < 3; ++i) {
     io_uring_sqe poll = entry(IORING_OP_POLL_ADD, link.reader());
     poll.poll32_events = POLLIN;
@@ -130,9 +131,9 @@ BEHAVIOUR("io_uring: poll, then recv") {
 }
 
 BEHAVIOUR("io_uring: send without a copy") {
-  Link link = scene.connect_warm();
   std::string bytes = payload(0, 20000);
   Uring ring;
+  Link link = scene.connect_warm();
   io_uring_sqe send = entry(IORING_OP_SEND_ZC, link.sender(), bytes.data(), 20000, MSG_NOSIGNAL);
   ring.submit(send);
   const auto first = ring.next(kPatience);
