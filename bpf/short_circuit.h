@@ -201,7 +201,7 @@ static __always_inline bool up_may_pass(struct up_conn *conn, const struct up_me
 	/* To an end that has closed, TCP sends what makes it answer by a RST. */
 	if (conn->broken)
 		return conn->broken == UP_WHY_UNREAD_CLOSE;
-	if (!conn->stopped || conn->why != UP_WHY_SPLICE || up_queued(m->dir) <= 0)
+	if (!(m->dir->traits & UP_TRAIT(UP_WHY_SPLICE)) || up_queued(m->dir) <= 0)
 		return true;
 	psock = up_psock_of(m->peer);
 	if (!psock || up_psock_is_drained(psock))

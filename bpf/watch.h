@@ -80,14 +80,14 @@ static __always_inline void up_sweep_socket(struct sock *sk, struct up_sk *me)
 		up_wake_agent(me->conn);
 	if (!conn->end[end].mapped)
 		return;
+	towards = &conn->dir[!end];
 	psock = up_psock_of(sk);
 	if (psock && !up_psock_is_drained(psock)) {
 		/* It has had a second, and never looks there. */
-		if (conn->stopped && conn->why == UP_WHY_SPLICE)
+		if (towards->traits & UP_TRAIT(UP_WHY_SPLICE))
 			up_conn_break(conn, end, UP_WHY_SPLICE);
 		return;
 	}
-	towards = &conn->dir[!end];
 	up_tokens_release(towards, conn->end[end].netns_cookie);
 	if (!conn->stopped)
 		return;

@@ -125,6 +125,25 @@ TEST_CASE("a first splice() over redirected bytes resets the connection: it neve
   }
 }
 
+TEST_CASE("a splice() at one end does not harm what waits for a slow reader at the other") {
+  const World world;
+  for (const int family : kFamilies) {
+    CAPTURE(family);
+    const Pair pair = warm_pair(world, family);
+    send_all(pair.server.get(), bytes_at(0, 1000));
+    REQUIRE(record_of(world, pair).dir[UP_SERVER].charge > 0);
+    const Pipe pipe;
+    CHECK(::splice(pair.server.get(), nullptr, pipe.in.get(), nullptr, 100, SPLICE_F_NONBLOCK) == -1);
+    CHECK(errno == EAGAIN);
+    send_all(pair.server.get(), bytes_at(1000, 1000));
+    // Longer than a sweep takes to come round.
+    CHECK_FALSE(eventually(milliseconds(2500), [&] { return record_of(world, pair).broken != UP_WHY_NONE; }));
+    CHECK(receive_exactly(pair.client.get(), 2000) == bytes_at(0, 2000));
+    send_all(pair.client.get(), bytes_at(0, 1000));
+    CHECK(splice_exactly(pair.server.get(), 1000) == bytes_at(0, 1000));
+  }
+}
+
 TEST_CASE("after a splice() no message passes redirected bytes by, agent or no agent") {
   World world;
   const Pair pair = warm_pair(world, AF_INET);
