@@ -141,7 +141,7 @@ class Agent::Impl : public std::enable_shared_from_this<Agent::Impl> {
     if (auto own = dataplane::probe_netns("/proc/self/ns/net")) host_netns_ = own->cookie;
     if (options_.node_budget == 0) options_.node_budget = dataplane::default_node_budget();
 
-    auto probed = dataplane::probe_capabilities();
+    auto probed = dataplane::probe_capabilities(options_.watchpoints);
     if (!probed) return std::unexpected(probed.error());
     probed_ = std::move(*probed);
     capabilities_ = probed_;
@@ -257,7 +257,8 @@ class Agent::Impl : public std::enable_shared_from_this<Agent::Impl> {
                                 {.node_name = options_.node_name,
                                  .detached_namespaces = {marker_.namespaces.begin(), marker_.namespaces.end()},
                                  .host_netns = host_netns_,
-                                 .verdicts = workloads_.decided()},
+                                 .verdicts = workloads_.decided(),
+                                 .auto_problem = auto_problem()},
                                 ids_);
     if (dataplane_) {
       problems_.clear();
@@ -352,6 +353,13 @@ class Agent::Impl : public std::enable_shared_from_this<Agent::Impl> {
     return static_cast<std::uint64_t>(std::ranges::count_if(pods_, [member](const auto& pod) { return pod.*member; }));
   }
 
+  // Why nothing in mode auto is short-circuited, as far as the kernel and the processor decide it.
+  [[nodiscard]] std::string auto_problem() const {
+    for (const auto& row : capabilities_)
+      if (row.result == "tcp" && !dataplane::concerns_all_modes(row)) return row.reason;
+    return "";
+  }
+
   std::vector<std::string> reasons() {
     std::vector<std::string> out = problems_;
     if (!tick_problem_.empty()) out.push_back(tick_problem_);
@@ -360,8 +368,9 @@ class Agent::Impl : public std::enable_shared_from_this<Agent::Impl> {
     for (const auto& row : capabilities_)
       if (row.result == "tcp" && dataplane::concerns_all_modes(row))
         out.push_back("capability " + row.name + ": " + row.reason);
-    if (!calls_problem_.empty() && std::ranges::any_of(pods_, &compile::PodStatus::asks_auto))
-      out.push_back("mode auto stays on TCP: " + calls_problem_);
+    const std::string problem = auto_problem().empty() ? calls_problem_ : auto_problem();
+    if (!problem.empty() && std::ranges::any_of(pods_, &compile::PodStatus::asks_auto))
+      out.push_back("mode auto stays on TCP: " + problem);
     for (const auto& diagnostic : store_.snapshot()->diagnostics) out.push_back(diagnostic_name(diagnostic));
     return out;
   }
@@ -387,7 +396,7 @@ class Agent::Impl : public std::enable_shared_from_this<Agent::Impl> {
   [[nodiscard]] std::vector<dataplane::Capability> capabilities() const {
     auto rows = capabilities_;
     for (auto& row : rows)
-      if (row.name == dataplane::kCallWatch && !calls_problem_.empty()) {
+      if (row.name == dataplane::kCallWatch && row.result != "tcp" && !calls_problem_.empty()) {
         row.result = "tcp";
         row.reason = calls_problem_ + ": mode auto stays on TCP";
       }

@@ -8,6 +8,7 @@
 #include <memory>
 #include <string>
 
+#include "agent/dataplane/call_watch.h"
 #include "underpass/result.h"
 
 namespace boost::asio {
@@ -26,6 +27,7 @@ struct AgentOptions {
   std::string state_dir = "/var/lib/underpass";
   std::string metrics = "0.0.0.0:15020";
   std::string ready = "0.0.0.0:15021";
+  dataplane::Watchpoints watchpoints = dataplane::Watchpoints::kAuto;
   std::uint64_t node_budget = 0;  // bytes; 0: the default of this machine
 };
 

@@ -8,6 +8,8 @@
 #include <array>
 #include <boost/asio/io_context.hpp>
 #include <boost/asio/signal_set.hpp>
+#include <map>
+#include <string>
 
 #include "agent/agent.h"
 
@@ -15,6 +17,10 @@ namespace {
 
 constexpr int kStartFailure = 1;
 constexpr int kUsage = 2;
+const std::map<std::string, underpass::dataplane::Watchpoints> kWatchpoints{
+    {"auto", underpass::dataplane::Watchpoints::kAuto},
+    {"always", underpass::dataplane::Watchpoints::kAlways},
+    {"never", underpass::dataplane::Watchpoints::kNever}};
 constexpr std::string_view kDir = "dir:";
 
 std::string host_name() {
@@ -59,6 +65,13 @@ void describe(CLI::App& app, underpass::AgentOptions& options, std::string& sour
                                                                                  : "must be a number of bytes above 0";
           },
           "", "bytes");
+  app.add_option(
+         "--watchpoints", options.watchpoints,
+         "auto, always or never: how splice() and FIONREAD may be seen where the kernel has no fentry. auto: by\n"
+         "hardware watchpoints, unless they make this processor copy memory more slowly (mode auto stays on TCP "
+         "then).")
+      ->transform(CLI::Transformer(kWatchpoints))
+      ->default_str("auto");
   app.add_option("--log-level", log_level, "error, warn, info or debug.")
       ->capture_default_str()
       ->check(CLI::IsMember({"error", "warn", "info", "debug"}));

@@ -51,7 +51,7 @@ ExitCode show_check(const Session& session) {
     const Kind kind = rows.error().kind;
     if (kind != Kind::kUnreachable && kind != Kind::kForbidden && kind != Kind::kNoAnswer)
       return session.report(rows.error());
-    const auto probed = dataplane::probe_capabilities();
+    const auto probed = dataplane::probe_capabilities(dataplane::Watchpoints::kAuto);
     if (!probed) return session.report(probed.error().message);
     rows = admin::capabilities_view(*probed);
   }

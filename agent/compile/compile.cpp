@@ -33,10 +33,11 @@ void copy_name(char (&out)[kSize], std::string_view name) {
 
 // In mode auto, what was learned of the workload; an annotation that says on or off is never overridden.
 Chosen<model::ShortCircuit> decide_mode(const Chosen<model::ShortCircuit>& asked, const learn::Workload& workload,
-                                        const learn::Verdicts& verdicts) {
+                                        const Options& options) {
   if (asked.value != model::ShortCircuit::kAuto) return asked;
-  const auto verdict = verdicts.find(workload);
-  if (verdict == verdicts.end()) return asked;
+  if (!options.auto_problem.empty()) return {model::ShortCircuit::kOff, options.auto_problem};
+  const auto verdict = options.verdicts.find(workload);
+  if (verdict == options.verdicts.end()) return asked;
   switch (verdict->second.state) {
     case learn::State::kOn:
       return {model::ShortCircuit::kOn, learn::explain(verdict->second)};
@@ -101,7 +102,7 @@ Compiled compile_tables(const model::Snapshot& snapshot, const NetnsFacts& facts
     status.netns_cookie = fact != nullptr && *fact ? (*fact)->cookie : 0;
     status.workload = learn::workload_of(pod);
     status.asks_auto = wish.short_circuit.value == model::ShortCircuit::kAuto;
-    const auto mode = decide_mode(wish.short_circuit, status.workload, options.verdicts);
+    const auto mode = decide_mode(wish.short_circuit, status.workload, options);
     status.short_circuit = mode.value;
     status.short_circuit_reason = mode.origin;
     if (!wish.mesh) {

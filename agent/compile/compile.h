@@ -49,6 +49,7 @@ struct Options {
   std::vector<std::string> detached_namespaces;  // `underpassctl detach --namespace`: as if labelled disabled
   NetnsCookie host_netns = 0;                    // the node's own, which no pod may name; 0: not known
   learn::Verdicts verdicts;                      // for pods in mode auto
+  std::string auto_problem;                      // why mode auto is off on this machine; empty: it is not
 };
 
 // What became of one pod of this node; the rows of `underpassctl pods`.

@@ -11,7 +11,12 @@
 #include <sys/syscall.h>
 #include <unistd.h>
 
+#include <algorithm>
 #include <array>
+#include <cerrno>
+#include <chrono>
+#include <cmath>
+#include <cstring>
 #include <filesystem>
 #include <memory>
 #include <vector>
@@ -24,6 +29,8 @@
 
 namespace underpass::dataplane {
 namespace {
+
+constexpr double kBearableCopy = 1.2;
 
 const std::string kPrefix = "call_";  // link_call_splice, link_call_ioctl_v6_cpu1, …
 
@@ -47,6 +54,7 @@ bool has_fentry(const char* function) {
   return static_cast<bool>(link);
 }
 
+// Of whatever runs on the CPU; -1: of the calling thread, wherever it runs.
 UniqueFd open_watchpoint(std::uint64_t address, int cpu) {
   perf_event_attr attributes{};
   attributes.type = PERF_TYPE_BREAKPOINT;
@@ -55,16 +63,43 @@ UniqueFd open_watchpoint(std::uint64_t address, int cpu) {
   attributes.bp_addr = address;
   attributes.bp_len = HW_BREAKPOINT_LEN_8;
   attributes.sample_period = 1;
-  return UniqueFd(static_cast<int>(::syscall(SYS_perf_event_open, &attributes, -1, cpu, -1, PERF_FLAG_FD_CLOEXEC)));
+  return UniqueFd(
+      static_cast<int>(::syscall(SYS_perf_event_open, &attributes, cpu < 0 ? 0 : -1, cpu, -1, PERF_FLAG_FD_CLOEXEC)));
 }
 
-bool has_watchpoints() {
 #if defined(__x86_64__)
-  return std::filesystem::exists("/sys/bus/event_source/devices/breakpoint");
-#else
-  return false;
-#endif
+// The shortest of some copies of 16 KiB, as the kernel makes them for recv().
+std::chrono::nanoseconds time_copy() {
+  static std::array<char, 16384> from{}, to{};
+  auto shortest = std::chrono::nanoseconds::max();
+  for (int i = 0; i < 64; ++i) {
+    void* destination = to.data();
+    const void* source = from.data();
+    std::size_t count = from.size();
+    const auto begin = std::chrono::steady_clock::now();
+    asm volatile("rep movsb" : "+D"(destination), "+S"(source), "+c"(count) : : "memory");
+    shortest = std::min<std::chrono::nanoseconds>(shortest, std::chrono::steady_clock::now() - begin);
+  }
+  return shortest;
 }
+
+// Why watchpoints are not for us here; empty: they are.
+std::string watchpoints_problem(bool at_any_price) {
+  if (!std::filesystem::exists("/sys/bus/event_source/devices/breakpoint")) return "no hardware watchpoints";
+  const auto without = time_copy();
+  static std::uint64_t watched = 0;
+  const UniqueFd watchpoint = open_watchpoint(reinterpret_cast<std::uintptr_t>(&watched), -1);
+  // All are set already, by an earlier agent of ours or by somebody else who then is named when we attach.
+  if (!watchpoint && errno == ENOSPC) return "";
+  if (!watchpoint) return std::string("no hardware watchpoint can be set: ") + std::strerror(errno);
+  const auto ratio = static_cast<double>(time_copy().count()) / static_cast<double>(without.count());
+  if (at_any_price || ratio <= kBearableCopy) return "";
+  return "this processor copies memory " + std::to_string(std::lround(ratio)) +
+         " times as long while a hardware watchpoint is set";
+}
+#else
+std::string watchpoints_problem(bool) { return "no hardware watchpoints"; }
+#endif
 
 std::vector<std::string> pinned_names(const std::string& pin_dir) {
   std::vector<std::string> out;
@@ -131,9 +166,14 @@ Result<void> find_slots(underpass_bpf& skeleton) {
 
 }  // namespace
 
-CallMeans probe_call_means() {
-  if (has_fentry("tcp_splice_read") && has_fentry("inet_ioctl") && has_fentry("inet6_ioctl")) return CallMeans::kFentry;
-  return has_watchpoints() ? CallMeans::kWatchpoints : CallMeans::kNone;
+CallProbe probe_call_means(Watchpoints watchpoints) {
+  if (has_fentry("tcp_splice_read") && has_fentry("inet_ioctl") && has_fentry("inet6_ioctl"))
+    return {.means = CallMeans::kFentry, .missing = {}};
+  if (watchpoints == Watchpoints::kNever)
+    return {.means = CallMeans::kNone, .missing = "no fentry, and hardware watchpoints are not wanted"};
+  auto problem = watchpoints_problem(watchpoints == Watchpoints::kAlways);
+  if (problem.empty()) return {.means = CallMeans::kWatchpoints, .missing = {}};
+  return {.means = CallMeans::kNone, .missing = "no fentry, and " + problem};
 }
 
 Result<void> attach_call_watch(underpass_bpf& skeleton, CallMeans means, const std::string& pin_dir) {

@@ -18,8 +18,17 @@ enum class CallMeans {
   kWatchpoints,  // the watched calls themselves take some microseconds more, on every TCP socket of the node
 };
 
-// What this kernel has, found by trying.
-CallMeans probe_call_means();
+struct CallProbe {
+  CallMeans means = CallMeans::kNone;
+  std::string missing;  // kNone: why
+};
+
+// kAlways: watchpoints whatever they cost.
+enum class Watchpoints { kAuto, kAlways, kNever };
+
+// What this kernel and this processor have, found by trying. Some processors copy memory many times slower while any
+// watchpoint is armed (`rep movs` loses its fast path), so on those kAuto has none.
+CallProbe probe_call_means(Watchpoints watchpoints);
 
 // Attaches and pins; what an earlier agent pinned with the very same programs stays. kNone: does nothing.
 Result<void> attach_call_watch(underpass_bpf& skeleton, CallMeans means, const std::string& pin_dir);

@@ -39,8 +39,8 @@ Capability row(std::string name, bool good, std::string found, std::string missi
 
 constexpr const char* kByFentry = "splice(), FIONREAD and SIOCATMARK are seen by fentry";
 
-Capability call_row(CallMeans means) {
-  switch (means) {
+Capability call_row(const CallProbe& probe) {
+  switch (probe.means) {
     case CallMeans::kFentry:
       return {.name = kCallWatch, .result = "guarded", .reason = kByFentry};
     case CallMeans::kWatchpoints:
@@ -52,14 +52,12 @@ Capability call_row(CallMeans means) {
     case CallMeans::kNone:
       break;
   }
-  return {.name = kCallWatch,
-          .result = "tcp",
-          .reason = "neither fentry nor hardware watchpoints: splice() and FIONREAD cannot be seen"};
+  return {.name = kCallWatch, .result = "tcp", .reason = probe.missing + ": splice() and FIONREAD cannot be seen"};
 }
 
 }  // namespace
 
-Result<std::vector<Capability>> probe_capabilities() {
+Result<std::vector<Capability>> probe_capabilities(Watchpoints watchpoints) {
   libbpf_set_strict_mode(LIBBPF_STRICT_ALL);
   const std::string kernel = "kernel " + kernel_release();
   const std::unique_ptr<btf, decltype(&btf__free)> types(btf__load_vmlinux_btf(), &btf__free);
@@ -88,7 +86,7 @@ Result<std::vector<Capability>> probe_capabilities() {
           "tracepoint sock_recv_length is missing (Linux 6.3): MSG_WAITALL cannot be seen");
   if (reads.result == "exact") reads.result = "guarded";
   rows.push_back(std::move(reads));
-  rows.push_back(call_row(probe_call_means()));
+  rows.push_back(call_row(probe_call_means(watchpoints)));
   return rows;
 }
 

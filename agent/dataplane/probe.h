@@ -26,7 +26,7 @@ struct Capability {
 bool concerns_all_modes(const Capability& row);
 
 // Fails where the agent cannot run at all: no BTF, or older than what netns cookies need (Linux 5.15).
-Result<std::vector<Capability>> probe_capabilities();
+Result<std::vector<Capability>> probe_capabilities(Watchpoints watchpoints);
 
 // What the programs may rely on, given the rows above.
 Programs::Fitness fitness_of(const std::vector<Capability>& capabilities);

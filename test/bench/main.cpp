@@ -50,6 +50,7 @@ Plan plan_of(const Arguments& arguments) {
 struct Outcome {
   std::vector<Row> rows;
   std::vector<std::string> errors;
+  std::string auto_problem;
 };
 
 Outcome measure(const Arguments& arguments, const Plan& plan) {
@@ -72,13 +73,15 @@ Outcome measure(const Arguments& arguments, const Plan& plan) {
   add("wrk", [&] { return measure_web(node, plan); });
   add("memory", [&] { return measure_memory(node); });
   add("unenrolled", [&] { return measure_unenrolled(node, plan); });
+  outcome.auto_problem = node.auto_problem();
   return outcome;
 }
 
 int run_all(const Arguments& arguments) {
   const Plan plan = plan_of(arguments);
-  const Facts facts = gather_facts(plan.rounds, arguments.bridge_netfilter);
+  Facts facts = gather_facts(plan.rounds, arguments.bridge_netfilter);
   const Outcome outcome = measure(arguments, plan);
+  facts.auto_problem = outcome.auto_problem;
   std::cout << to_table(facts, outcome.rows) << std::flush;
   for (const std::string& error : outcome.errors) std::cerr << "underpass-bench: " << error << "\n";
   if (!arguments.json.empty()) {

@@ -53,8 +53,17 @@ Node::Node(bool bridge_netfilter) {
   for (const char* pod : kLearned) world_.add_pod("learned", pod);
   for (const char* pod : kPlain) world_.add_pod("plain", pod);
   for (const char* pod : kLearned) world_.wait_enrolled("learned", pod, "");
-  teach();
+  auto_problem_ = find_auto_problem();
+  if (auto_problem_.empty()) teach();
   wait_enrolled();
+}
+
+std::string Node::find_auto_problem() const {
+  const auto status = world_.ctl.json({"status"});
+  for (const auto& row : status.at("capabilities").as_array())
+    if (test::text_of(row.at("name")) == "call-watch" && test::text_of(row.at("result")) == "tcp")
+      return test::text_of(row.at("reason"));
+  return "";
 }
 
 // As an event loop would use its connections, until the agent has seen enough.
@@ -76,11 +85,11 @@ void Node::teach() const {
 void Node::wait_enrolled() const {
   for (const char* pod : kShop) world_.wait_enrolled("shop", pod, "on");
   for (const char* pod : kTcp) world_.wait_enrolled("tcp", pod, "off");
-  for (const char* pod : kLearned) world_.wait_enrolled("learned", pod, "on");
+  for (const char* pod : kLearned) world_.wait_enrolled("learned", pod, auto_problem_.empty() ? "on" : "");
 }
 
 void Node::agent_on() {
-  world_.agent.start();
+  world_.agent.start(auto_problem_.empty() ? "ready" : "degraded");
   wait_enrolled();
 }
 
@@ -108,7 +117,9 @@ Pair Node::between(const std::string& variant, const Pods& pods, const std::stri
 
 Pair Node::direct(Cpus cpus) const { return between("direct", kPlain, plain_cgroup_.path(), cpus); }
 Pair Node::short_circuit(Cpus cpus) const { return between("short-circuit", kShop, world_.sandbox.cgroup(), cpus); }
-Pair Node::learned(Cpus cpus) const { return between("short-circuit", kLearned, world_.sandbox.cgroup(), cpus); }
+Pair Node::learned(Cpus cpus) const {
+  return between("short-circuit", auto_problem_.empty() ? kLearned : kShop, world_.sandbox.cgroup(), cpus);
+}
 Pair Node::enrolled_tcp(Cpus cpus) const { return between("enrolled, off", kTcp, world_.sandbox.cgroup(), cpus); }
 
 Pair Node::loopback(Cpus cpus) const {

@@ -46,9 +46,11 @@ class Node {
   [[nodiscard]] Pair loopback(Cpus cpus) const;
   [[nodiscard]] Pair unix_socket(Cpus cpus) const;
   [[nodiscard]] Pair short_circuit(Cpus cpus) const;  // mode `on`
-  [[nodiscard]] Pair learned(Cpus cpus) const;        // mode `auto`, after learning
-  [[nodiscard]] Pair enrolled_tcp(Cpus cpus) const;   // enrolled, short-circuit off
-  [[nodiscard]] Place unenrolled(int cpu) const;      // inside the agent's cgroup
+  // Mode `auto`, after learning; mode `on` where this machine leaves `auto` on TCP: auto_problem() says why.
+  [[nodiscard]] Pair learned(Cpus cpus) const;
+  [[nodiscard]] const std::string& auto_problem() const { return auto_problem_; }
+  [[nodiscard]] Pair enrolled_tcp(Cpus cpus) const;  // enrolled, short-circuit off
+  [[nodiscard]] Place unenrolled(int cpu) const;     // inside the agent's cgroup
 
   // As `underpassctl connections` tells it, of every connection to the pair's server that stands.
   struct Way {
@@ -73,8 +75,10 @@ class Node {
   [[nodiscard]] Pair between(const std::string& variant, const Pods& pods, const std::string& cgroup, Cpus cpus) const;
   void wait_enrolled() const;
   void teach() const;
+  [[nodiscard]] std::string find_auto_problem() const;
 
-  test::World world_;
+  test::World world_{test::kAccelerated, "ready", {.watchpoints = "auto"}};
+  std::string auto_problem_;
   PlainCgroup plain_cgroup_;
 };
 

@@ -127,16 +127,19 @@ Facts gather_facts(int rounds, bool bridge_netfilter) {
           .version = UNDERPASS_VERSION,
           .rounds = rounds,
           .bridge_netfilter = bridge_netfilter,
+          .auto_problem = {},
           .load_before = load};
 }
 
 std::string to_table(const Facts& facts, const std::vector<Row>& rows) {
-  std::string out = "Underpass " + facts.version + ", " + facts.started + ", " + facts.machine + ", " + facts.kernel +
-                    ", load " + fixed(facts.load_before, 2) + " before the run, bridge netfilter " +
-                    (facts.bridge_netfilter ? "on" : "off") + "\n" + "Medians of " + std::to_string(facts.rounds) +
-                    " interleaved rounds unless a row says otherwise; in brackets where the median lies (95 %).\n" +
-                    "A ratio is the median of the ratios of the rounds.\n\n" + pad("", 60) + pad("ratio", 41) +
-                    pad("target", 13) + "goal\n";
+  std::string out =
+      "Underpass " + facts.version + ", " + facts.started + ", " + facts.machine + ", " + facts.kernel + ", load " +
+      fixed(facts.load_before, 2) + " before the run, bridge netfilter " + (facts.bridge_netfilter ? "on" : "off") +
+      "\n" + "Medians of " + std::to_string(facts.rounds) +
+      " interleaved rounds unless a row says otherwise; in brackets where the median lies (95 %).\n" +
+      "A ratio is the median of the ratios of the rounds.\n" +
+      (facts.auto_problem.empty() ? "" : "Mode on, since auto stays on TCP here: " + facts.auto_problem + "\n") + "\n" +
+      pad("", 60) + pad("ratio", 41) + pad("target", 13) + "goal\n";
   for (const Row& row : rows) {
     out += row.title + "   (" + row.conditions + ")\n";
     for (const Series& series : row.series) {
@@ -182,6 +185,7 @@ json::value to_json(const Facts& facts, const std::vector<Row>& rows) {
           {"loadBefore", facts.load_before},
           {"rounds", facts.rounds},
           {"bridgeNetfilter", facts.bridge_netfilter},
+          {"autoProblem", facts.auto_problem},
           {"rows", all}};
 }
 

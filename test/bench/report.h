@@ -59,7 +59,8 @@ struct Facts {
   std::string version;
   int rounds = 0;
   bool bridge_netfilter = false;
-  double load_before = 0;  // load average of the last minute, before anything ran
+  std::string auto_problem;  // why mode `auto` was measured in mode `on`; empty: it was not
+  double load_before = 0;    // load average of the last minute, before anything ran
 };
 Facts gather_facts(int rounds, bool bridge_netfilter);
 

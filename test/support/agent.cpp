@@ -26,7 +26,7 @@ void Agent::launch() {
                            "--bpffs", or_default(options_.bpffs, sandbox_.bpffs()), "--run-dir",
                            or_default(options_.run_dir, sandbox_.run_dir()), "--state-dir",
                            or_default(options_.state_dir, sandbox_.state_dir()), "--metrics", options_.metrics,
-                           "--ready", options_.ready},
+                           "--ready", options_.ready, "--watchpoints", options_.watchpoints},
                   .drop_capabilities = options_.drop_capabilities};
   command.argv.insert(command.argv.end(), options_.more.begin(), options_.more.end());
   process_.emplace(command);

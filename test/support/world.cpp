@@ -20,7 +20,8 @@ std::string describe(const Ctl& ctl) {
 
 }  // namespace
 
-World::World(const Settings& settings, const std::string& state) {
+World::World(const Settings& settings, const std::string& state, const Agent::Options& options)
+    : agent(sandbox, options) {
   objects.put(NamespaceObject{"shop", settings});
   add_pod("shop", "a");
   add_pod("shop", "b");

@@ -23,7 +23,8 @@ class World {
  public:
   // Starts the agent, waits until it is in that state, and until both pods are enrolled as `settings` of the namespace
   // say.
-  explicit World(const Settings& settings = kAccelerated, const std::string& state = "ready");
+  explicit World(const Settings& settings = kAccelerated, const std::string& state = "ready",
+                 const Agent::Options& options = {});
 
   // A pod with its network namespace and its object; `settings` are the pod's own.
   const Place& add_pod(const std::string& ns, const std::string& name, const Settings& settings = {});
@@ -41,7 +42,7 @@ class World {
   Sandbox sandbox;
   PodNet net;
   Objects objects{sandbox.objects()};
-  Agent agent{sandbox};
+  Agent agent;
   Ctl ctl{sandbox};
   Pinned pinned{sandbox};
 };

@@ -64,6 +64,7 @@ TEST_CASE("a command line that is wrong") {
   const Sandbox sandbox;
   check_refuses(sandbox, {.more = {"--no-such-flag"}}, 2, {"--no-such-flag"});
   check_refuses(sandbox, {.more = {"--node-budget", "much"}}, 2, {"--node-budget"});
+  check_refuses(sandbox, {.watchpoints = "sometimes"}, 2, {"--watchpoints"});
 }
 
 TEST_CASE("an address that cannot be listened at") {

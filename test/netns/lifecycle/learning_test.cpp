@@ -7,6 +7,7 @@
 #include <unistd.h>
 
 #include <array>
+#include <boost/json/serialize.hpp>
 #include <cerrno>
 
 #include "test/netns/accounts.h"
@@ -43,6 +44,18 @@ std::string reason_of(const World& world, const std::string& pod) {
     if (text_of(row.at("namespace")) + "/" + text_of(row.at("name")) == pod)
       return text_of(row.at("shortCircuitReason"));
   return "";
+}
+
+TEST_CASE("auto: where splice() cannot be seen nothing is learned, and pods and status say why") {
+  World world(kAuto, "degraded", {.watchpoints = "never"});
+  const auto status = world.ctl.json({"status"});
+  for (const auto& row : status.at("capabilities").as_array())
+    if (text_of(row.at("name")) == "call-watch") CHECK(text_of(row.at("result")) == "tcp");
+  CHECK(boost::json::serialize(status.at("reasons")).contains("mode auto stays on TCP"));
+  CHECK(mode_of(world, "shop/a") == "off");
+  CHECK(reason_of(world, "shop/a").contains("cannot be seen"));
+  for (int i = 0; i < 20; ++i) CHECK(way_of_new_connection(world, world.at("a"), world.at("b")) == "direct");
+  CHECK(world.redirected() == 0);
 }
 
 TEST_CASE("auto: direct while it learns, then short-circuited, and remembered over a restart of the agent") {
