@@ -97,4 +97,33 @@ static __always_inline enum up_why up_reader_why(struct sock *sk, struct sk_psoc
 	return UP_WHY_NONE;
 }
 
+/*
+ * The kernel takes the reader's socket lock to queue a message there, and a reader holds it while it copies. Who comes upon
+ * it sleeps, and is woken by an interrupt to its processor: over large messages that is most of the time. So wait for it
+ * here first, as a mutex does for an owner that runs, and at most as long as copying a large message takes.
+ */
+#define UP_PATIENCE_NS 20000
+
+struct up_patience {
+	__u64 sock;
+	__u64 until;
+};
+
+static long up_is_still_owned(__u32 round, struct up_patience *patience)
+{
+	struct sock *sk = up_typed_sock(up_sock_at(patience->sock));
+
+	return !up_read(sk, sk_lock.owned) || bpf_ktime_get_ns() > patience->until;
+}
+
+static __always_inline void up_await_reader(struct sock *sk)
+{
+	struct up_patience patience = {.sock = (__u64)sk};
+
+	if (!up_read(up_typed_sock(sk), sk_lock.owned))
+		return;
+	patience.until = bpf_ktime_get_ns() + UP_PATIENCE_NS;
+	bpf_loop(UP_PATIENCE_NS, up_is_still_owned, &patience, 0);
+}
+
 #endif /* UNDERPASS_BPF_READER_H */

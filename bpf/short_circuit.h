@@ -257,6 +257,7 @@ static __always_inline int up_message(struct sk_msg_md *msg)
 	if (up_must_stay(&m, up_sock_at(conn->end[end].sock), why))
 		why = UP_WHY_NONE;
 	if (!why) {
+		up_await_reader(m.peer);
 		if (bpf_msg_redirect_hash(msg, &up_socks, &m.peer_cookie, BPF_F_INGRESS) == SK_PASS) {
 			up_went_redirected(m.dir, m.size);
 			return SK_PASS;

@@ -23,7 +23,8 @@ void pour(const UniqueFd& socket, std::size_t write_bytes, Seconds duration, Cha
 
 double drink(const UniqueFd& socket, Seconds duration, Wait wait) {
   std::vector<std::byte> buffer(kBulkReadBytes);
-  const auto read = [&] { return static_cast<double>(read_some(socket, buffer, wait)); };
+  Reader reader(socket, wait);
+  const auto read = [&] { return static_cast<double>(reader.some(buffer)); };
   double bytes = read();
   const auto warm = Clock::now() + duration / 5;
   while (Clock::now() < warm) read();

@@ -74,7 +74,7 @@ void send_and_receive(const UniqueFd& from, const UniqueFd& to, int messages, st
   std::vector<std::byte> buffer(bytes);
   for (int batch = 0; batch < 2 * kBatches; ++batch) {
     const double send_ns = time_each(messages, [&](int) { write_all(from, buffer); });
-    const double recv_ns = time_each(messages, [&](int) { read_all(to, buffer); });
+    const double recv_ns = time_each(messages, [&](int) { Reader(to).all(buffer); });
     if (batch >= kBatches) done(send_ns, recv_ns);
   }
 }

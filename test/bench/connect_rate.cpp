@@ -18,14 +18,14 @@ using Clock = std::chrono::steady_clock;
   while (true) {
     const UniqueFd socket = accept_one(listener);
     std::array<std::byte, 1> byte{};
-    if (read_all(socket, byte) && write_all(socket, byte)) read_all(socket, byte);  // until the client closes
+    if (Reader(socket).all(byte) && write_all(socket, byte)) Reader(socket).all(byte);  // until the client closes
   }
 }
 
 void use(const test::Address& server) {
   const UniqueFd socket = test::connect_from({}, server);
   std::array<std::byte, 1> byte{};
-  if (!write_all(socket, byte) || !read_all(socket, byte)) throw std::runtime_error("connect: the server closed");
+  if (!write_all(socket, byte) || !Reader(socket).all(byte)) throw std::runtime_error("connect: the server closed");
 }
 
 }  // namespace

@@ -16,26 +16,27 @@ using Clock = std::chrono::steady_clock;
 
 void echo(const UniqueFd& socket, std::size_t bytes, Wait wait) {
   std::vector<std::byte> buffer(bytes);
-  while (read_all(socket, buffer, wait) && write_all(socket, buffer)) {
+  Reader reader(socket, wait);
+  while (reader.all(buffer) && write_all(socket, buffer)) {
   }
 }
 
-void one_trip(const UniqueFd& socket, std::vector<std::byte>& buffer, Wait wait) {
-  if (!write_all(socket, buffer) || !read_all(socket, buffer, wait))
-    throw std::runtime_error("round trip: peer closed");
+void one_trip(const UniqueFd& socket, Reader& reader, std::vector<std::byte>& buffer) {
+  if (!write_all(socket, buffer) || !reader.all(buffer)) throw std::runtime_error("round trip: peer closed");
 }
 
 // The time of every trip, in microseconds.
 Numbers ping(const UniqueFd& socket, std::size_t bytes, Seconds duration, Wait wait) {
   std::vector<std::byte> buffer(bytes, std::byte{0x5a});
-  for (const auto end = Clock::now() + duration / 5; Clock::now() < end;) one_trip(socket, buffer, wait);
+  Reader reader(socket, wait);
+  for (const auto end = Clock::now() + duration / 5; Clock::now() < end;) one_trip(socket, reader, buffer);
   Numbers trips;
   trips.reserve(1 << 20);  // no page fault among the measurements of any usual duration
   std::fill_n(std::back_inserter(trips), 1 << 20, 0.0);
   trips.clear();
   const auto end = Clock::now() + duration;
   for (auto begin = Clock::now(); begin < end;) {
-    one_trip(socket, buffer, wait);
+    one_trip(socket, reader, buffer);
     const auto now = Clock::now();
     trips.push_back(std::chrono::duration<double, std::micro>(now - begin).count());
     begin = now;

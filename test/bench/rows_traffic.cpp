@@ -34,7 +34,7 @@ std::string cpus_text(Node::Cpus cpus) {
 
 std::vector<Pair> four_ways(const Node& node, Node::Cpus cpus) {
   std::vector<Pair> pairs{node.direct(cpus), node.loopback(cpus), node.unix_socket(cpus), node.learned(cpus)};
-  for (Pair& pair : pairs) pair.wait = Wait::kInPoll;
+  for (Pair& pair : pairs) pair.wait = Wait::kInEpoll;
   return pairs;
 }
 
@@ -84,7 +84,7 @@ std::vector<Row> measure_round_trips(const Node& node, const Plan& plan, Trips t
     Row row{.group = same_cpu ? asleep ? "rtt-sleep" : "rtt" : "rtt-2cpu",
             .title = "round trip, " + size_text(bytes) + suffix,
             .conditions = cpus_text(cpus) +
-                          (asleep ? ", mode on, 1 connection, recv(), " : ", 1 connection, poll() and recv(), ") +
+                          (asleep ? ", mode on, 1 connection, recv(), " : ", 1 connection, epoll_wait() and recv(), ") +
                           size_text(bytes) + " each way, " + seconds_text(plan.rtt, plan.rounds),
             .unit = "µs"};
     WayCheck way(node);

@@ -3,7 +3,7 @@
 
 #include <netinet/in.h>
 #include <netinet/tcp.h>
-#include <poll.h>
+#include <sys/epoll.h>
 #include <sys/socket.h>
 
 #include <cerrno>
@@ -31,19 +31,26 @@ bool write_all(const UniqueFd& fd, std::span<const std::byte> bytes) {
   return true;
 }
 
-std::size_t read_some(const UniqueFd& fd, std::span<std::byte> bytes, Wait wait) {
+Reader::Reader(const UniqueFd& socket, Wait wait) : socket_(socket.get()) {
+  if (wait == Wait::kInRecv) return;
+  epoll_.reset(::epoll_create1(EPOLL_CLOEXEC));
+  epoll_event readable{.events = EPOLLIN, .data = {}};
+  if (!epoll_ || ::epoll_ctl(epoll_.get(), EPOLL_CTL_ADD, socket_, &readable) < 0) test::throw_errno("epoll");
+}
+
+std::size_t Reader::some(std::span<std::byte> bytes) {
   for (;;) {
-    pollfd waiting{.fd = fd.get(), .events = POLLIN, .revents = 0};
-    if (wait == Wait::kInPoll && ::poll(&waiting, 1, -1) < 0) test::throw_errno("poll");
-    const ssize_t got = ::recv(fd.get(), bytes.data(), bytes.size(), wait == Wait::kInPoll ? MSG_DONTWAIT : 0);
+    epoll_event event;
+    if (epoll_ && ::epoll_wait(epoll_.get(), &event, 1, -1) < 0) test::throw_errno("epoll_wait");
+    const ssize_t got = ::recv(socket_, bytes.data(), bytes.size(), epoll_ ? MSG_DONTWAIT : 0);
     if (got >= 0) return static_cast<std::size_t>(got);
-    if (wait == Wait::kInRecv || errno != EAGAIN) test::throw_errno("recv");
+    if (!epoll_ || errno != EAGAIN) test::throw_errno("recv");
   }
 }
 
-bool read_all(const UniqueFd& fd, std::span<std::byte> bytes, Wait wait) {
+bool Reader::all(std::span<std::byte> bytes) {
   while (!bytes.empty()) {
-    const std::size_t got = read_some(fd, bytes, wait);
+    const std::size_t got = some(bytes);
     if (got == 0) return false;
     bytes = bytes.subspan(got);
   }

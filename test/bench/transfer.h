@@ -9,16 +9,28 @@
 
 namespace underpass::bench {
 
-// How a reader waits: asleep in recv(), or in poll() before a recv() that does not wait, as event loops do.
-enum class Wait { kInRecv, kInPoll };
+// How a reader waits: asleep in recv(), or in epoll_wait() before a recv() that does not wait, as event loops do.
+enum class Wait { kInRecv, kInEpoll };
 
 void set_nodelay(const UniqueFd& fd);
 UniqueFd accept_one(const UniqueFd& listener);
 
-// All of it; false: the peer closed. Throw on an error.
+// All of it; false: the peer closed. These throw on an error.
 bool write_all(const UniqueFd& fd, std::span<const std::byte> bytes);
-bool read_all(const UniqueFd& fd, std::span<std::byte> bytes, Wait wait = Wait::kInRecv);
-// What there is, at least one byte; 0: the peer closed.
-std::size_t read_some(const UniqueFd& fd, std::span<std::byte> bytes, Wait wait);
+
+// Reads a socket that outlives it.
+class Reader {
+ public:
+  explicit Reader(const UniqueFd& socket, Wait wait = Wait::kInRecv);
+
+  // All of it; false: the peer closed.
+  bool all(std::span<std::byte> bytes);
+  // What there is, at least one byte; 0: the peer closed.
+  std::size_t some(std::span<std::byte> bytes);
+
+ private:
+  int socket_;
+  UniqueFd epoll_;  // none: asleep in recv()
+};
 
 }  // namespace underpass::bench
