@@ -9,6 +9,8 @@
 #include <array>
 #include <boost/json/serialize.hpp>
 #include <cerrno>
+#include <iostream>
+#include <utility>
 
 #include "test/netns/accounts.h"
 #include "test/support/files.h"
@@ -46,11 +48,22 @@ std::string reason_of(const World& world, const std::string& pod) {
   return "";
 }
 
-TEST_CASE("auto: where splice() cannot be seen nothing is learned, and pods and status say why") {
-  World world(kAuto, "degraded", {.watchpoints = "never"});
+// What `underpassctl status` says of splice() and FIONREAD: result and reason.
+std::pair<std::string, std::string> call_watch_of(const World& world) {
   const auto status = world.ctl.json({"status"});
   for (const auto& row : status.at("capabilities").as_array())
-    if (text_of(row.at("name")) == "call-watch") CHECK(text_of(row.at("result")) == "tcp");
+    if (text_of(row.at("name")) == "call-watch") return {text_of(row.at("result")), text_of(row.at("reason"))};
+  return {};
+}
+
+TEST_CASE("auto: where splice() cannot be seen nothing is learned, and pods and status say why") {
+  if (call_watch_of(World(kAuto)).second.contains("seen by fentry")) {
+    std::cout << "SKIPPED: auto, where splice() cannot be seen: this kernel has fentry\n";
+    return;
+  }
+  World world(kAuto, "degraded", {.watchpoints = "never"});
+  CHECK(call_watch_of(world).first == "tcp");
+  const auto status = world.ctl.json({"status"});
   CHECK(boost::json::serialize(status.at("reasons")).contains("mode auto stays on TCP"));
   CHECK(mode_of(world, "shop/a") == "off");
   CHECK(reason_of(world, "shop/a").contains("cannot be seen"));
