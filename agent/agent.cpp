@@ -162,7 +162,8 @@ class Agent::Impl : public std::enable_shared_from_this<Agent::Impl> {
     if (const auto fitness = dataplane::fitness_of(capabilities_); fitness.short_circuit) {
       auto tested = dataplane::run_self_test({.cgroup_root = options_.cgroup_root,
                                               .bpffs = options_.bpffs,
-                                              .calls_watched_already = dataplane::is_call_watch_pinned(pin_dir())},
+                                              .calls_watched_already = fitness.calls != dataplane::CallMeans::kNone &&
+                                                                       dataplane::is_call_watch_pinned(pin_dir())},
                                              fitness);
       std::ranges::move(tested.rows, std::back_inserter(capabilities_));
       fionread_counts = tested.fionread_counts;

@@ -70,7 +70,7 @@ void describe(CLI::App& app, underpass::AgentOptions& options, std::string& sour
          "auto, always or never: how splice() and FIONREAD may be seen where the kernel has no fentry. auto: by\n"
          "hardware watchpoints, unless they make this processor copy memory more slowly (mode auto stays on TCP "
          "then).")
-      ->transform(CLI::Transformer(kWatchpoints))
+      ->transform(CLI::CheckedTransformer(kWatchpoints))
       ->default_str("auto");
   app.add_option("--log-level", log_level, "error, warn, info or debug.")
       ->capture_default_str()

@@ -177,7 +177,10 @@ Result<Programs::Watch> Programs::watch(bool on) {
     detach_call_watch(impl_->pin_dir);
     return watch;
   }
-  if (impl_->calls == CallMeans::kNone) watch.calls_problem = "splice() and FIONREAD cannot be seen here";
+  if (impl_->calls == CallMeans::kNone) {
+    watch.calls_problem = "splice() and FIONREAD cannot be seen here";
+    detach_call_watch(impl_->pin_dir);  // an earlier agent may have thought otherwise
+  }
   if (auto done = attach_call_watch(*impl_->skeleton, impl_->calls, impl_->pin_dir); !done)
     watch.calls_problem = done.error().message;
   const int program_fd = bpf_program__fd(impl_->skeleton->progs.up_recv);

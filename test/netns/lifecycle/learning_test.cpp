@@ -6,6 +6,7 @@
 #include <sys/ioctl.h>
 #include <unistd.h>
 
+#include <algorithm>
 #include <array>
 #include <boost/json/serialize.hpp>
 #include <cerrno>
@@ -69,6 +70,25 @@ TEST_CASE("auto: where splice() cannot be seen nothing is learned, and pods and 
   CHECK(reason_of(world, "shop/a").contains("cannot be seen"));
   for (int i = 0; i < 20; ++i) CHECK(way_of_new_connection(world, world.at("a"), world.at("b")) == "direct");
   CHECK(world.redirected() == 0);
+}
+
+TEST_CASE("watchpoints that an earlier agent set go when the next one wants none") {
+  World world;  // in mode on, so that calls are watched
+  if (call_watch_of(world).second.contains("seen by fentry")) {
+    std::cout << "SKIPPED: watchpoints of an earlier agent: this kernel has fentry\n";
+    return;
+  }
+  const auto watched = [&] {
+    return std::ranges::any_of(fs::directory_iterator(world.sandbox.pins()), [](const fs::directory_entry& entry) {
+      return entry.path().filename().string().starts_with("link_call_");
+    });
+  };
+  CHECK(watched());
+  world.agent.kill9();
+  Agent next(world.sandbox, {.watchpoints = "never"});
+  next.start();
+  CHECK_FALSE(watched());
+  CHECK(call_watch_of(world).first == "tcp");
 }
 
 TEST_CASE("auto: direct while it learns, then short-circuited, and remembered over a restart of the agent") {
