@@ -370,8 +370,8 @@ class Agent::Impl : public std::enable_shared_from_this<Agent::Impl> {
       if (row.result == "tcp" && dataplane::concerns_all_modes(row))
         out.push_back("capability " + row.name + ": " + row.reason);
     const std::string problem = auto_problem().empty() ? calls_problem_ : auto_problem();
-    if (!problem.empty() && std::ranges::any_of(pods_, &compile::PodStatus::asks_auto))
-      out.push_back("mode auto stays on TCP: " + problem);
+    const auto misses_it = [](const compile::PodStatus& pod) { return pod.enrolled && pod.asks_auto; };
+    if (!problem.empty() && std::ranges::any_of(pods_, misses_it)) out.push_back("mode auto stays on TCP: " + problem);
     for (const auto& diagnostic : store_.snapshot()->diagnostics) out.push_back(diagnostic_name(diagnostic));
     return out;
   }

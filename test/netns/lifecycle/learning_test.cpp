@@ -70,6 +70,9 @@ TEST_CASE("auto: where splice() cannot be seen nothing is learned, and pods and 
   CHECK(reason_of(world, "shop/a").contains("cannot be seen"));
   for (int i = 0; i < 20; ++i) CHECK(way_of_new_connection(world, world.at("a"), world.at("b")) == "direct");
   CHECK(world.redirected() == 0);
+  // Of no concern to a node on which nobody asks for it.
+  world.objects.put(NamespaceObject{"shop"});
+  CHECK(eventually(seconds(10), [&] { return world.ctl.state() == "ready"; }));
 }
 
 TEST_CASE("watchpoints that an earlier agent set go when the next one wants none") {
