@@ -19,7 +19,7 @@ const fs::path kSource = UNDERPASS_SOURCE_DIR;
 const fs::path kGround = kSource / "build" / "kernels";
 
 constexpr auto kPrepare = seconds(600);  // once; the packages are kept
-constexpr auto kBoot = seconds(360);     // an idle machine needs about a quarter of it
+constexpr auto kBoot = seconds(720);     // an idle machine needs 90 s of it, a slow one 400
 
 std::string first_line(const fs::path& file) {
   const std::string text = read_file(file);
