@@ -23,6 +23,9 @@ struct Row {
   // The connection is declined for this reason (a name of enum up_why) and no fault of the workload's: it is direct in
   // `on` and in `auto`.
   std::string_view declined{};
+  // What differs in mode `on` does so only where the agent has not led the connection back to TCP before it is looked
+  // at: a quick agent, or a reader that is late, sees nothing of it.
+  bool may_be_equal_in_on = false;
   // It differs in `auto` too: TCP_INFO's byte counters, and what only a program that is wrong already can see.
   bool differs_in_auto = false;
 };
