@@ -34,6 +34,7 @@
 #include "agent/learn/workloads.h"
 #include "agent/learn/workloads_file.h"
 #include "agent/metrics.h"
+#include "agent/serving.h"
 #include "agent/state/store.h"
 #include "underpass/abi_names.h"
 
@@ -89,7 +90,7 @@ std::string diagnostic_name(const model::Diagnostic& diagnostic) {
 class Agent::Impl : public std::enable_shared_from_this<Agent::Impl> {
  public:
   Impl(boost::asio::io_context& io, AgentOptions options)
-      : io_(io), options_(std::move(options)), timer_(io), wakes_(io) {}
+      : io_(io), options_(std::move(options)), serving_(options_.node_name), timer_(io), wakes_(io) {}
   ~Impl() {
     if (detaching_.joinable()) detaching_.join();
   }
@@ -144,6 +145,7 @@ class Agent::Impl : public std::enable_shared_from_this<Agent::Impl> {
     auto probed = dataplane::probe_capabilities(options_.watchpoints);
     if (!probed) return std::unexpected(probed.error());
     probed_ = std::move(*probed);
+    deny_errno_ = dataplane::probe_deny_errno();
     capabilities_ = probed_;
     auto marker = admin::load_detached_marker(options_.state_dir);
     if (!marker) return std::unexpected(marker.error());
@@ -201,6 +203,11 @@ class Agent::Impl : public std::enable_shared_from_this<Agent::Impl> {
             {"check", answer(&Impl::check)},
             {"pods", answer(&Impl::pods)},
             {"connections", answer(&Impl::connections)},
+            {"services",
+             [this](const json::object&, const admin::Reply& reply) { reply(serving_.services(*store_.snapshot())); }},
+            {"explain", [this](const json::object& request,
+                               const admin::Reply& reply) { reply(serving_.explain(request, pods_)); }},
+            {"flows", [this](const json::object& request, const admin::Reply& reply) { reply(flows(request)); }},
             {"relearn", [this](const json::object& request, const admin::Reply& reply) { reply(relearn(request)); }},
             {"detach", [this](const json::object& request, admin::Reply reply) { detach(request, std::move(reply)); }},
             {"attach", [this](const json::object& request, admin::Reply reply) { attach(request, std::move(reply)); }},
@@ -277,6 +284,7 @@ class Agent::Impl : public std::enable_shared_from_this<Agent::Impl> {
       log_change(pod, before == pods_.end() ? nullptr : &*before);
     }
     pods_ = std::move(compiled.pods);
+    serving_.update(snapshot, store_.take_changes(), dataplane_.get());
   }
 
   // Waits for BPF to name a connection that is to be looked at.
@@ -336,6 +344,7 @@ class Agent::Impl : public std::enable_shared_from_this<Agent::Impl> {
       auto done = dataplane_->tick();
       if (!done && done.error().message != tick_problem_) spdlog::error("tick-failed {}", done.error().message);
       tick_problem_ = done ? "" : done.error().message;
+      serving_.tick(*dataplane_, pods_, *store_.snapshot());
     }
     const bool calls_changed = dataplane_ && dataplane_->calls_problem() != calls_problem_;
     if (calls_changed) {
@@ -373,6 +382,7 @@ class Agent::Impl : public std::enable_shared_from_this<Agent::Impl> {
     const auto misses_it = [](const compile::PodStatus& pod) { return pod.enrolled && pod.asks_auto; };
     if (!problem.empty() && std::ranges::any_of(pods_, misses_it)) out.push_back("mode auto stays on TCP: " + problem);
     for (const auto& diagnostic : store_.snapshot()->diagnostics) out.push_back(diagnostic_name(diagnostic));
+    std::ranges::move(serving_.problems(), std::back_inserter(out));
     return out;
   }
 
@@ -385,6 +395,7 @@ class Agent::Impl : public std::enable_shared_from_this<Agent::Impl> {
     info.metrics_listen = metrics_ ? metrics_->local().to_string() : "";
     info.ready_listen = ready_ ? ready_->local().to_string() : "";
     info.capabilities = capabilities();
+    info.deny_errno = deny_errno_;
     info.pods_enrolled = count(&compile::PodStatus::enrolled);
     info.pods_refused = count(&compile::PodStatus::refused);
     info.detached = marker_;
@@ -410,7 +421,13 @@ class Agent::Impl : public std::enable_shared_from_this<Agent::Impl> {
 
   admin::Answer connections() {
     const auto connections = dataplane_ ? dataplane_->connections() : std::vector<dataplane::Connection>{};
-    return admin::connections_view(connections, admin::PodIndex(pods_), admin::ClockOffset::now());
+    return admin::connections_view(connections, admin::PodIndex(pods_), admin::ClockOffset::now(),
+                                   service_names(dataplane_.get()));
+  }
+
+  admin::Answer flows(const json::object& request) {
+    if (dataplane_) serving_.tick(*dataplane_, pods_, *store_.snapshot());
+    return serving_.flows(request, pods_, dataplane_.get());
   }
 
   std::optional<std::string> not_ready() {
@@ -432,8 +449,13 @@ class Agent::Impl : public std::enable_shared_from_this<Agent::Impl> {
       input.stats = dataplane_->maps().stats();
       input.fill = dataplane_->maps().fill();
       input.memory_used = dataplane_->maps().used_of_pool(0);
+      std::ranges::copy(dataplane_->services().fill(), std::back_inserter(input.fill));
+      serving_.tick(*dataplane_, pods_, *store_.snapshot());
     }
-    return collect_metrics(input);
+    serving_.describe(input);
+    auto families = collect_metrics(input);
+    std::ranges::move(serving_.collect(), std::back_inserter(families));
+    return families;
   }
 
   // Forgets what was learned of a pod's workload, and what its pods here were seen to do.
@@ -533,6 +555,7 @@ class Agent::Impl : public std::enable_shared_from_this<Agent::Impl> {
   std::string calls_problem_;                        // as of the last tick
   admin::DetachedMarker marker_;
   NetnsCookie host_netns_ = 0;
+  int deny_errno_ = 0;
 
   state::Store store_;
   std::vector<model::Diagnostic> logged_;
@@ -547,6 +570,7 @@ class Agent::Impl : public std::enable_shared_from_this<Agent::Impl> {
   std::unique_ptr<dataplane::Dataplane> dataplane_;  // null while detached
   std::vector<std::string> problems_;                // rows that did not fit
   std::string tick_problem_;
+  Serving serving_;
   std::thread detaching_;
 
   std::unique_ptr<k8s::DirSource> source_;

@@ -92,6 +92,12 @@ std::vector<MetricFamily> collect_metrics(const MetricsInput& input) {
              {{{}, number(input.memory_limit)}}),
       family("underpass_map_entries", "Entries of a BPF map.", MetricType::Gauge, entries),
       family("underpass_map_capacity", "Entries that fit into a BPF map.", MetricType::Gauge, capacity),
+      family("underpass_services", "Ports of Services that connect() knows, one for each IP family.", MetricType::Gauge,
+             {{{}, number(input.services)}}),
+      family("underpass_service_backends", "Backends of these ports.", MetricType::Gauge,
+             {{{}, number(input.service_backends)}}),
+      family("underpass_flows_lost_total", "Events of `underpassctl flows` that came faster than they could be taken.",
+             MetricType::Counter, {{{}, number(input.stats.flows_lost)}}),
       family("underpass_config_stale_seconds", "Since when the configuration could not be read; 0: it can.",
              MetricType::Gauge, {{{}, input.stale_seconds}}),
   };

@@ -23,6 +23,8 @@ struct MetricsInput {
   std::uint64_t memory_limit = 0;  // bytes
   std::uint64_t pods_enrolled = 0;
   std::uint64_t pods_refused = 0;
+  std::uint64_t services = 0;                                 // ports of Services in the tables
+  std::uint64_t service_backends = 0;                         // ... and their backends
   std::map<learn::State, std::uint64_t> workloads;            // of pods in mode auto
   std::array<std::uint64_t, UP_WHY_COUNT> late_detections{};  // by enum up_why
   std::vector<dataplane::Capability> capabilities;

@@ -29,6 +29,34 @@ static __always_inline void up_addr_set6(struct up_addr *addr, __be32 w0, __be32
 	__builtin_memcpy(&addr->bytes[12], &w3, sizeof(w3));
 }
 
+static __always_inline bool up_addr_equals(const struct up_addr *a, const struct up_addr *b)
+{
+	__u64 x[2], y[2];
+
+	__builtin_memcpy(x, a->bytes, sizeof(x));
+	__builtin_memcpy(y, b->bytes, sizeof(y));
+	return x[0] == y[0] && x[1] == y[1];
+}
+
+static __always_inline bool up_addr_is_v4(const struct up_addr *addr)
+{
+	__u64 high;
+	__u32 middle;
+
+	__builtin_memcpy(&high, &addr->bytes[0], sizeof(high));
+	__builtin_memcpy(&middle, &addr->bytes[8], sizeof(middle));
+	return !high && middle == bpf_htonl(0xffff);
+}
+
+/* A 32-bit word of it, 0 to 3; the last one is the IPv4 address. */
+static __always_inline __be32 up_addr_word(const struct up_addr *addr, int index)
+{
+	__be32 word;
+
+	__builtin_memcpy(&word, &addr->bytes[4 * index], sizeof(word));
+	return word;
+}
+
 /* 127.0.0.0/8 and ::1. */
 static __always_inline bool up_addr_is_loopback(const struct up_addr *addr)
 {

@@ -14,6 +14,8 @@
 #include "budget.h"
 #include "config.h"
 #include "conns.h"
+#include "dial.h"
+#include "flows.h"
 #include "habits.h"
 #include "kernel.h"
 #include "pods.h"
@@ -34,21 +36,14 @@ static __always_inline bool up_task_has_io_uring(void)
 	return bpf_core_field_exists(task->io_uring) && BPF_CORE_READ(task, io_uring, xa.xa_head);
 }
 
-/* In connect(): may this connection be short-circuited? Kept with the socket for sockops. */
-static __always_inline void up_decide(struct bpf_sock_addr *ctx, const struct up_addr *destination)
+/* May this connection be short-circuited? Kept with the socket for sockops. */
+static __always_inline void up_decide(struct bpf_sock *sk, const struct up_pod *client, __u64 netns,
+				      const struct up_addr *destination)
 {
-	__u64 netns = bpf_get_netns_cookie(ctx);
-	const struct up_pod *client = up_pod_find(netns);
 	const struct up_pod *server;
-	struct bpf_sock *sk;
 	struct up_sk *me;
 	__u64 peer;
 
-	if (!client || ctx->type != SOCK_STREAM || ctx->protocol != IPPROTO_TCP)
-		return;
-	sk = ctx->sk;
-	if (!sk)
-		return;
 	me = bpf_sk_storage_get(&up_sk, sk, 0, BPF_SK_STORAGE_GET_F_CREATE);
 	if (!me)
 		return;
@@ -62,6 +57,27 @@ static __always_inline void up_decide(struct bpf_sock_addr *ctx, const struct up
 		me->why = UP_WHY_IO_URING;
 	else
 		me->why = up_pair_why(client, server);
+}
+
+/* connect() of a pod: where it is led, and which way it may go. */
+static __always_inline int up_on_dial(struct bpf_sock_addr *ctx, bool v6)
+{
+	__u64 netns = bpf_get_netns_cookie(ctx);
+	const struct up_pod *client = up_pod_find(netns);
+	struct up_dial dial = {.netns = netns, .protocol = ctx->protocol};
+	struct bpf_sock *sk = ctx->sk;
+
+	if (!client || !sk || (dial.protocol != IPPROTO_TCP && dial.protocol != IPPROTO_UDP))
+		return UP_ALLOW;
+	dial.sticky = client->hash;
+	dial.random = bpf_get_prandom_u32();
+	dial.port = ctx->user_port;
+	up_context_addr(ctx, v6, &dial.addr);
+	if (up_translate(ctx, sk, v6, &dial) == UP_DENY)
+		return UP_DENY;
+	if (dial.protocol == IPPROTO_TCP)
+		up_decide(sk, client, netns, &dial.addr);
+	return UP_ALLOW;
 }
 
 static __always_inline void up_local_end(struct bpf_sock_ops *ctx, struct up_end *end, __u64 netns, struct tcp_sock *tp)
@@ -114,6 +130,9 @@ static __always_inline void up_on_connect(struct bpf_sock_ops *ctx, struct bpf_s
 	server->netns_cookie = up_netns_of(&server->addr, netns);
 	conn->started_ns = bpf_ktime_get_ns();
 	conn->why = me->why;
+	conn->service = me->service;
+	conn->dialled = me->dialled;
+	conn->dialled_port = me->dialled_port;
 	conn->dir[UP_CLIENT].first_seq = tp->write_seq + 1;
 	me->end = UP_CLIENT;
 	me->conn = cookie;
@@ -178,7 +197,7 @@ static __always_inline void up_on_client_established(struct bpf_sock_ops *ctx, s
 		up_count_fallback(conn->why);
 	/* Where the server's side decides, it counts; if it came first, it has. */
 	if (conn->why && !conn->end[UP_SERVER].cookie)
-		up_count_connection(UP_WAY_DIRECT);
+		up_opened(conn, me->conn, UP_WAY_DIRECT);
 	bpf_sock_ops_cb_flags_set(ctx, flags);
 }
 
@@ -227,7 +246,8 @@ static __always_inline void up_on_server_established(struct bpf_sock_ops *ctx, s
 		conn->started_ns = bpf_ktime_get_ns();
 		conn->established_ns = conn->started_ns;
 		conn->why = up_netns_of(&client.addr, netns) ? UP_WHY_UNCONFIRMED : UP_WHY_NOT_LOCAL;
-		up_count_connection(UP_WAY_DIRECT);
+		conn->end[UP_SERVER] = server;
+		up_opened(conn, id, UP_WAY_DIRECT);
 	}
 	conn->end[UP_SERVER] = server;
 	conn->dir[UP_SERVER].first_seq = tp->write_seq;
@@ -239,7 +259,7 @@ static __always_inline void up_on_server_established(struct bpf_sock_ops *ctx, s
 			conn->way = UP_WAY_SHORT_CIRCUIT;
 		else
 			up_count_fallback(conn->why);
-		up_count_connection(conn->way);
+		up_opened(conn, id, conn->way);
 	} else if (conn->why == UP_WHY_LEARNING) {
 		conn->why = up_still_learning(tp);
 	}
@@ -261,23 +281,32 @@ static __always_inline void up_on_client_acknowledged(struct bpf_sock_ops *ctx, 
 	if (!conn->why) {
 		conn->why = UP_WHY_UNCONFIRMED;
 		up_count_fallback(conn->why);
-		up_count_connection(UP_WAY_DIRECT);
+		up_opened(conn, me->conn, UP_WAY_DIRECT);
 	}
 	bpf_map_delete_elem(&up_socks, &conn->end[UP_CLIENT].cookie);
 }
 
-/* Payload bytes from TCP's own counters. They count SYN and FIN as a byte each. */
-static __always_inline void up_refresh_bytes(struct up_conn *conn, __u32 end, struct tcp_sock *tp, __u32 state)
+/*
+ * Payload bytes from TCP's own counters. They count SYN and FIN as a byte each. The state is the one that it is in, or
+ * that it leaves for the last time (gone): an end whose FIN comes second learns that it is acknowledged as it goes.
+ */
+static __always_inline void up_refresh_bytes(struct up_conn *conn, __u32 end, struct tcp_sock *tp, __u32 state,
+					     bool gone)
 {
-	bool fin_sent_and_acked = state == UP_TCP_FIN_WAIT2 || state == UP_TCP_TIME_WAIT;
+	bool last_acked = gone && (state == UP_TCP_LAST_ACK || state == UP_TCP_CLOSING) &&
+			  BPF_CORE_READ(tp, snd_una) == BPF_CORE_READ(tp, write_seq);
+	bool fin_sent_and_acked = state == UP_TCP_FIN_WAIT2 || state == UP_TCP_TIME_WAIT || last_acked;
 	bool fin_received = state == UP_TCP_CLOSE_WAIT || state == UP_TCP_LAST_ACK || state == UP_TCP_CLOSING ||
 			    state == UP_TCP_TIME_WAIT;
 	__u64 sent = BPF_CORE_READ(tp, bytes_acked), received = BPF_CORE_READ(tp, bytes_received);
 	__u64 not_payload = (end == UP_CLIENT) + fin_sent_and_acked;
 
 	conn->dir[end & 1].tcp_bytes = sent > not_payload ? sent - not_payload : 0;
-	if (!conn->end[!end].cookie)
-		conn->dir[!end].tcp_bytes = received > fin_received ? received - fin_received : 0;
+	up_traffic_add(conn, end);
+	if (conn->end[!end].cookie)
+		return;
+	conn->dir[!end].tcp_bytes = received > fin_received ? received - fin_received : 0;
+	up_traffic_add(conn, !end);
 }
 
 static __always_inline void up_on_close(struct up_conn *conn, struct up_sk *me)
@@ -293,6 +322,7 @@ static __always_inline void up_on_close(struct up_conn *conn, struct up_sk *me)
 	if (other->cookie && closed != (UP_CLIENT_BIT | UP_SERVER_BIT))
 		return;
 	up_tokens_release(&conn->dir[me->end & 1], other->netns_cookie);
+	up_closed(conn, me->conn);
 	up_conn_remove(me->conn);
 }
 
@@ -360,7 +390,7 @@ static __always_inline void up_on_state(struct bpf_sock_ops *ctx, struct bpf_soc
 	conn->end[end].state = to;
 	tp = bpf_skc_to_tcp_sock(sk);
 	if (tp) {
-		up_refresh_bytes(conn, end, tp, to == UP_TCP_CLOSE ? from : to);
+		up_refresh_bytes(conn, end, tp, to == UP_TCP_CLOSE ? from : to, to == UP_TCP_CLOSE);
 		if (up_conn_is_watched(conn) && (from == UP_TCP_ESTABLISHED || from == UP_TCP_CLOSE_WAIT))
 			up_judge(conn, end, tp, from);
 		/* Aborted, and not closed: what the kernel says to further calls is plain TCP's business again. */

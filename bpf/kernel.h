@@ -7,6 +7,7 @@
 #define UNDERPASS_BPF_KERNEL_H
 
 #include <linux/bpf.h>
+#include <linux/in6.h>
 #include <linux/types.h>
 #include <stdbool.h>
 #include <stddef.h>
@@ -22,6 +23,7 @@
 #define AF_INET6 10
 #define SOCK_STREAM 1
 #define IPPROTO_TCP 6
+#define IPPROTO_UDP 17
 #define MSG_OOB 0x1
 #define MSG_PEEK 0x2
 #define MSG_TRUNC 0x20
@@ -58,8 +60,20 @@ struct sock_cookie {
 	__s64 counter;
 };
 
+struct net {
+	__u64 net_cookie;
+};
+
+struct possible_net {
+	struct net *net;
+};
+
 struct sock_common {
 	unsigned short skc_family;
+	__be32 skc_rcv_saddr;
+	struct in6_addr skc_v6_rcv_saddr;
+	__u16 skc_num; /* local port, host order */
+	struct possible_net skc_net;
 	unsigned char skc_state;
 	struct proto *skc_prot;
 	struct sock_cookie skc_cookie;
@@ -107,6 +121,7 @@ struct sock {
 	void *sk_user_data;
 	void *sk_filter;
 	int sk_rcvbuf;
+	__u16 sk_protocol;
 	int sk_rcvlowat;
 	int sk_peek_off;
 	int sk_write_pending;
@@ -121,6 +136,7 @@ struct inet_connection_sock {
 
 struct tcp_sock {
 	__u32 copied_seq;
+	__u32 snd_una;
 	__u32 write_seq;
 	__u64 bytes_acked;
 	__u64 bytes_received;
@@ -159,7 +175,16 @@ struct sk_psock {
 	struct refcount refcnt;
 };
 
+struct seq_file {
+	int poll_event;
+};
+
+struct bpf_iter_meta {
+	struct seq_file *seq;
+};
+
 struct bpf_iter__bpf_sk_storage_map {
+	struct bpf_iter_meta *meta;
 	struct sock *sk;
 	void *value;
 };

@@ -44,6 +44,14 @@ static __always_inline void up_count_reset(enum up_why why)
 		stats->resets[why]++;
 }
 
+static __always_inline void up_count_lost_flow(void)
+{
+	struct up_stats *stats = up_stats_get();
+
+	if (stats)
+		stats->flows_lost++;
+}
+
 static __always_inline void up_count_redirect(__u32 bytes)
 {
 	struct up_stats *stats = up_stats_get();

@@ -9,20 +9,52 @@
 SEC("cgroup/connect4")
 int up_connect4(struct bpf_sock_addr *ctx)
 {
-	struct up_addr destination;
-
-	up_addr_set4(&destination, ctx->user_ip4);
-	up_decide(ctx, &destination);
-	return 1;
+	return up_on_dial(ctx, false);
 }
 
 SEC("cgroup/connect6")
 int up_connect6(struct bpf_sock_addr *ctx)
 {
-	struct up_addr destination;
+	return up_on_dial(ctx, true);
+}
 
-	up_addr_set6_from(&destination, ctx->user_ip6);
-	up_decide(ctx, &destination);
+SEC("cgroup/sendmsg4")
+int up_sendmsg4(struct bpf_sock_addr *ctx)
+{
+	return up_translate_datagram(ctx, false);
+}
+
+SEC("cgroup/sendmsg6")
+int up_sendmsg6(struct bpf_sock_addr *ctx)
+{
+	return up_translate_datagram(ctx, true);
+}
+
+SEC("cgroup/recvmsg4")
+int up_recvmsg4(struct bpf_sock_addr *ctx)
+{
+	up_show_sender(ctx, false);
+	return 1;
+}
+
+SEC("cgroup/recvmsg6")
+int up_recvmsg6(struct bpf_sock_addr *ctx)
+{
+	up_show_sender(ctx, true);
+	return 1;
+}
+
+SEC("cgroup/getpeername4")
+int up_getpeername4(struct bpf_sock_addr *ctx)
+{
+	up_show_peer(ctx, false);
+	return 1;
+}
+
+SEC("cgroup/getpeername6")
+int up_getpeername6(struct bpf_sock_addr *ctx)
+{
+	up_show_peer(ctx, true);
 	return 1;
 }
 
@@ -139,6 +171,17 @@ int up_sweep(struct bpf_iter__bpf_sk_storage_map *ctx)
 
 	if (sk && me)
 		up_sweep_socket(sk, me);
+	return 0;
+}
+
+SEC("iter/bpf_sk_storage_map")
+int up_udp_socks(struct bpf_iter__bpf_sk_storage_map *ctx)
+{
+	struct sock *sk = ctx->sk;
+	struct up_sk *me = ctx->value;
+
+	if (sk && me)
+		up_tell_udp_socket(ctx->meta->seq, sk, me);
 	return 0;
 }
 

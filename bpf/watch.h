@@ -74,7 +74,7 @@ static __always_inline void up_sweep_socket(struct sock *sk, struct up_sk *me)
 
 	if (!conn || conn->end[end].sock != (__u64)sk || conn->closed & (1u << end))
 		return;
-	up_refresh_bytes(conn, end, tp, BPF_CORE_READ(sk, __sk_common.skc_state));
+	up_refresh_bytes(conn, end, tp, BPF_CORE_READ(sk, __sk_common.skc_state), false);
 	/* Said again for as long as it is true: the first time nobody may have listened. */
 	if (conn->broken && conn->broken_end == end)
 		up_wake_agent(me->conn);

@@ -81,17 +81,7 @@ json::object pod_view(const compile::PodStatus& pod, const learn::Workloads& lea
 }
 
 json::object end_view(const up_end& end, const PodIndex& pods) {
-  const IpAddress address(end.addr);
-  // A netns that is no longer known is a pod that has gone; its address may be another's by now.
-  const compile::PodStatus* pod = end.netns_cookie != 0 ? pods.find(end.netns_cookie) : pods.find(address);
-  const bool attested = pod != nullptr && end.netns_cookie != 0;
-  return {
-      {"ip", address.to_string()},
-      {"port", ntohs(end.port)},
-      {"namespace", text_or_null(pod != nullptr ? pod->id.ns : "")},
-      {"pod", text_or_null(pod != nullptr ? pod->id.name : "")},
-      {"identity", text_or_null(attested ? pod->identity : "")},
-  };
+  return admin::end_view(IpAddress(end.addr), ntohs(end.port), end.netns_cookie, pods);
 }
 
 json::value state_view(const up_conn& record) {
@@ -117,19 +107,21 @@ json::value fallback_view(const up_conn& record) {
   return why == UP_WHY_NONE ? json::value(nullptr) : json::value(name_of(why));
 }
 
-json::object connection_view(const dataplane::Connection& connection, const PodIndex& pods, ClockOffset clock) {
+json::object connection_view(const dataplane::Connection& connection, const PodIndex& pods, ClockOffset clock,
+                             const ServiceName& service_name) {
   const up_conn& record = connection.record;
   const up_end& client = record.end[UP_CLIENT];
   const up_end& server = record.end[UP_SERVER];
   const up_dir& sent = record.dir[UP_CLIENT];
   const up_dir& received = record.dir[UP_SERVER];
   json::object destination = end_view(server, pods);
-  destination["service"] = nullptr;
+  destination["service"] = service_view(record.service, service_name);
   return {
       {"id", std::to_string(connection.id)},
       {"netnsCookie", id_or_null(client.netns_cookie != 0 ? client.netns_cookie : server.netns_cookie)},
       {"source", end_view(client, pods)},
       {"destination", std::move(destination)},
+      {"dialled", dialled_view(record.service, record.dialled, record.dialled_port)},
       {"way", name_of(record.way)},
       {"tunnel", "none"},
       {"state", state_view(record)},
@@ -220,12 +212,37 @@ const compile::PodStatus* PodIndex::find(const IpAddress& address) const {
   return found != by_address_.end() ? found->second : nullptr;
 }
 
+std::string endpoint_text(const IpAddress& ip, std::uint16_t port) {
+  return (ip.is_v4() ? ip.to_string() : "[" + ip.to_string() + "]") + ":" + std::to_string(port);
+}
+
+json::object end_view(const IpAddress& ip, std::uint16_t port, NetnsCookie netns, const PodIndex& pods) {
+  // A netns that is no longer known is a pod that has gone; its address may be another's by now.
+  const compile::PodStatus* pod = netns != 0 ? pods.find(netns) : pods.find(ip);
+  const bool attested = pod != nullptr && netns != 0;
+  return {
+      {"ip", ip.to_string()},
+      {"port", port},
+      {"namespace", text_or_null(pod != nullptr ? pod->id.ns : "")},
+      {"pod", text_or_null(pod != nullptr ? pod->id.name : "")},
+      {"identity", text_or_null(attested ? pod->identity : "")},
+  };
+}
+
+json::value service_view(std::uint32_t service, const ServiceName& service_name) {
+  return service != 0 && service_name ? text_or_null(service_name(service)) : json::value(nullptr);
+}
+
+json::value dialled_view(std::uint32_t service, const up_addr& dialled, __be16 port) {
+  return service != 0 ? json::value(endpoint_text(IpAddress(dialled), ntohs(port))) : json::value(nullptr);
+}
+
 json::array connections_view(std::span<const dataplane::Connection> connections, const PodIndex& pods,
-                             ClockOffset clock) {
+                             ClockOffset clock, const ServiceName& service_name) {
   json::array rows;
   rows.reserve(connections.size());
   for (const dataplane::Connection& connection : connections) {
-    rows.emplace_back(connection_view(connection, pods, clock));
+    rows.emplace_back(connection_view(connection, pods, clock, service_name));
   }
   return rows;
 }

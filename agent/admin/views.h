@@ -6,6 +6,7 @@
 #include <boost/json/array.hpp>
 #include <boost/json/object.hpp>
 #include <cstdint>
+#include <functional>
 #include <map>
 #include <optional>
 #include <span>
@@ -71,8 +72,22 @@ class PodIndex {
   std::map<IpAddress, const compile::PodStatus*> by_address_;  // nullptr: several pods claim it
 };
 
+// "namespace/name:port" of a number in the maps (up_service.id); empty: not known (any more).
+using ServiceName = std::function<std::string(std::uint32_t id)>;
+
+// "10.0.0.7:80", "[fd00::7]:80"
+std::string endpoint_text(const IpAddress& ip, std::uint16_t port);
+
+// {ip, port, namespace, pod, identity}. The identity is there only where the kernel attests the netns.
+boost::json::object end_view(const IpAddress& ip, std::uint16_t port, NetnsCookie netns, const PodIndex& pods);
+
+// "namespace/name:port" or null; null without a `service_name` too.
+boost::json::value service_view(std::uint32_t service, const ServiceName& service_name);
+// What the application dialled, where that was a Service; else null.
+boost::json::value dialled_view(std::uint32_t service, const up_addr& dialled, __be16 port);
+
 boost::json::array connections_view(std::span<const dataplane::Connection> connections, const PodIndex& pods,
-                                    ClockOffset clock);
+                                    ClockOffset clock, const ServiceName& service_name = {});
 
 // {cut: [{id, description}], removed: [pin]}
 boost::json::object detach_view(const dataplane::DetachResult& result);

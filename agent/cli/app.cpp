@@ -7,6 +7,7 @@
 #include <memory>
 #include <optional>
 
+#include "agent/admin/explain.h"
 #include "agent/cli/commands.h"
 #include "agent/cli/help.h"
 #include "agent/cli/human.h"
@@ -20,10 +21,19 @@ std::string problem_of_duration(const std::string& text) {
   return duration ? "" : duration.error().message;
 }
 
-std::optional<NamespacedName> parse_pod(const std::string& text) {
-  const auto slash = text.find('/');
-  if (slash == 0 || slash >= text.size() - 1 || text.find('/', slash + 1) != std::string::npos) return std::nullopt;
-  return NamespacedName{.ns = text.substr(0, slash), .name = text.substr(slash + 1)};
+std::string problem_of_pod(const std::string& text) {
+  const auto pod = admin::parse_pod_name(text);
+  return pod ? "" : pod.error().message;
+}
+
+std::string problem_of_destination(const std::string& text) {
+  const auto destination = admin::parse_destination(text);
+  return destination ? "" : destination.error().message;
+}
+
+std::string problem_of_header(const std::string& text) {
+  const auto colon = text.find(':');
+  return colon == 0 || colon == std::string::npos ? "\"" + text + "\": must be NAME:VALUE" : "";
 }
 
 // --help, a little airier than CLI11's own, with defaults that do not look like part of the syntax.
@@ -67,6 +77,9 @@ class CommandLine {
     add("check", help::kCheck, help::kCheckMore, show_check);
     add("pods", help::kPods, help::kPodsMore, show_pods);
     add("connections", help::kConnections, help::kConnectionsMore, show_connections);
+    add_flows();
+    add("services", help::kServices, help::kServicesMore, show_services);
+    add_explain();
     add_map();
     add_relearn();
     add_scoped("detach", help::kDetach, help::kDetachMore, cli::detach)
@@ -123,13 +136,44 @@ class CommandLine {
     dump->callback([this] { command_ = [this] { return dump_maps(session_, map_); }; });
   }
 
+  void add_flows() {
+    CLI::App* flows = add_to(app_, "flows", help::kFlows, help::kFlowsMore);
+    flows->add_flag("-f,--follow", follow_, "Go on with those to come, until Ctrl-C");
+    flows->callback([this] { command_ = [this] { return show_flows(session_, follow_); }; });
+  }
+
+  void add_explain() {
+    CLI::App* explain = add_to(app_, "explain", help::kExplain, help::kExplainMore);
+    explain->add_option("--from", explain_.from, "The pod of this node that dials")
+        ->required()
+        ->type_name("NS/POD")
+        ->check(problem_of_pod, "");
+    explain->add_option("--to", explain_.to, "A Service's name or an address, as the pod would dial it")
+        ->required()
+        ->type_name("HOST:PORT")
+        ->check(problem_of_destination, "");
+    explain->add_option("--protocol", explain_.protocol, "Of the connection")
+        ->type_name("tcp|udp")
+        ->capture_default_str()
+        ->check(CLI::IsMember({"tcp", "udp"}).description(""));
+    explain->add_option("--method", explain_.method, "Of an HTTP request: accepted, changes nothing yet")
+        ->type_name("M");
+    explain->add_option("--path", explain_.path, "Of an HTTP request: accepted, changes nothing yet")->type_name("P");
+    explain->add_option("--header", explain_.headers, "Of an HTTP request, repeatable: accepted, changes nothing yet")
+        ->type_name("K:V")
+        ->allow_extra_args(false)
+        ->check(problem_of_header, "");
+    explain->callback([this] { command_ = [this] { return show_explain(session_, explain_); }; });
+  }
+
   void add_relearn() {
     CLI::App* relearn = add_to(app_, "relearn", help::kRelearn, help::kRelearnMore);
     relearn->add_option("POD", pod_, "Namespace and name of a pod of this node")
         ->required()
         ->type_name("NS/NAME")
-        ->check([](const std::string& text) { return parse_pod(text) ? "" : text + ": must be NAMESPACE/NAME"; }, "");
-    relearn->callback([this] { command_ = [this] { return cli::relearn(session_, parse_pod(pod_).value()); }; });
+        ->check(problem_of_pod, "");
+    relearn->callback(
+        [this] { command_ = [this] { return cli::relearn(session_, admin::parse_pod_name(pod_).value()); }; });
   }
 
   template <typename Action>
@@ -154,6 +198,8 @@ class CommandLine {
   std::string output_ = "table";
   std::string map_;
   std::string pod_;
+  bool follow_ = false;
+  ExplainArguments explain_;
   bool node_ = false;
   std::string namespace_;
   std::string timeout_ = "30s";

@@ -250,12 +250,32 @@ json::value BtfJson::decode_members(const btf_type* type, Bytes bytes, int depth
     json::value value = decode_member(type, i, bytes, depth + 1);
     if (!name.empty()) {
       if (is_cookie_name(name) && is_u64(member.type) && value.is_uint64()) value = std::to_string(value.get_uint64());
-      out[name] = std::move(value);
+      out[name] = rename_number(type, name, std::move(value));
     } else if (json::object* inner = value.if_object()) {  // an anonymous struct or union: its members are the owner's
       for (auto& [key, part] : *inner) out[key] = std::move(part);
     }
   }
   return out;
+}
+
+json::value BtfJson::rename_number(const btf_type* owner, std::string_view member, Json value) const {
+  if (!value.is_uint64()) return value;
+  const auto found = std::ranges::find_if(numbers_, [&](const NumberNames& names) {
+    return names.member == member && (names.type.empty() || names.type == name_of(owner));
+  });
+  if (found == numbers_.end()) return value;
+  std::uint64_t number = value.get_uint64();
+  if (!found->flags) {
+    const auto name = std::ranges::find(found->names, number, &std::pair<std::uint64_t, std::string>::first);
+    return name != found->names.end() ? json::value(name->second) : value;
+  }
+  json::array flags;
+  for (const auto& [bit, name] : found->names) {
+    if ((number & bit) != 0) flags.emplace_back(name);
+    number &= ~bit;
+  }
+  if (number != 0) flags.emplace_back(number);
+  return flags;
 }
 
 json::value BtfJson::decode_member(const btf_type* owner, std::uint32_t index, Bytes bytes, int depth) const {

@@ -15,6 +15,7 @@
 #include <string>
 #include <string_view>
 #include <unordered_map>
+#include <utility>
 #include <vector>
 
 struct btf;
@@ -33,10 +34,20 @@ struct ArrayNames {
   std::vector<std::string> names;
 };
 
+// A number that means something else, which BTF does not record either. One without a name stays a number; flags become
+// the list of their names.
+struct NumberNames {
+  std::string_view type;    // struct; empty: any
+  std::string_view member;  // the number in it
+  bool flags = false;       // each name is of a bit, not of a value
+  std::vector<std::pair<std::uint64_t, std::string>> names;
+};
+
 class BtfJson {
  public:
-  // Both must outlive this object.
-  BtfJson(const btf* types, std::span<const ArrayNames> arrays) : types_(types), arrays_(arrays) {}
+  // All must outlive this object.
+  BtfJson(const btf* types, std::span<const ArrayNames> arrays, std::span<const NumberNames> numbers = {})
+      : types_(types), arrays_(arrays), numbers_(numbers) {}
 
   [[nodiscard]] boost::json::value decode(std::uint32_t type, Bytes bytes) const;
 
@@ -58,6 +69,8 @@ class BtfJson {
   [[nodiscard]] Json decode_member(const btf_type* owner, std::uint32_t index, Bytes bytes, int depth) const;
   [[nodiscard]] Json decode_array(const btf_type* type, Bytes bytes, const ArrayNames* names, int depth) const;
   [[nodiscard]] Json decode_section(const btf_type* type, Bytes bytes, int depth) const;
+  // `value` in words, where it has some.
+  [[nodiscard]] Json rename_number(const btf_type* owner, std::string_view member, Json value) const;
   // `type`: INT, ENUM or ENUM64, from `bits` bits that start `offset` bits into the bytes.
   [[nodiscard]] Json decode_number(const btf_type* type, Bytes bytes, std::size_t offset, std::size_t bits) const;
   [[nodiscard]] Json enumerator(const btf_type* type, std::uint64_t value) const;
@@ -69,6 +82,7 @@ class BtfJson {
 
   const btf* types_;
   std::span<const ArrayNames> arrays_;
+  std::span<const NumberNames> numbers_;
   mutable std::unordered_map<const btf_type*, EnumNames> enums_;  // filled on first use: tables are long
 };
 

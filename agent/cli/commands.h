@@ -3,6 +3,7 @@
 #pragma once
 
 #include <string>
+#include <vector>
 
 #include "agent/admin/protocol.h"
 #include "agent/cli/session.h"
@@ -14,7 +15,24 @@ ExitCode show_status(const Session& session);
 ExitCode show_check(const Session& session);  // asks the kernel itself where no agent answers
 ExitCode show_pods(const Session& session);
 ExitCode show_connections(const Session& session);
+ExitCode show_services(const Session& session);
 ExitCode show_version(const Session& session);
+
+// As the command line has them, each well-formed.
+struct ExplainArguments {
+  std::string from;                  // NS/POD
+  std::string to;                    // HOST:PORT
+  std::string protocol = "tcp";      // or udp
+  std::string method;                // empty: not given
+  std::string path;                  // empty: not given
+  std::vector<std::string> headers;  // K:V
+};
+
+// Negative: the connection would be denied.
+ExitCode show_explain(const Session& session, const ExplainArguments& arguments);
+
+// Those that the agent keeps; with `follow` also those to come, until SIGINT.
+ExitCode show_flows(const Session& session, bool follow);
 
 // These read the pinned maps themselves.
 ExitCode list_maps(const Session& session);

@@ -31,6 +31,8 @@ Files:
 Examples:
   underpassctl status
   underpassctl connections -o json | jq '.[] | select(.way == "short-circuit")'
+  underpassctl explain --from shop/web-1 --to db:5432
+  underpassctl flows -f
   underpassctl map dump up_pods
   underpassctl detach --node
 
@@ -93,6 +95,7 @@ const char* const kConnectionsMore = R"(Columns:
   ID               of the connection: the client's socket cookie where the client is enrolled here, else the server's
   FROM, SOURCE     the client's pod and address
   TO, DESTINATION  the server's
+  SERVICE          the Service through which it was dialled; the JSON has the address that was dialled too
   WAY              direct: plain kernel TCP; short-circuit: socket to socket; proxied: through the node's worker
   STATE            TCP's, at the client's end if that is seen, else at the server's
   SENT, RECEIVED   payload, from the client's point of view
@@ -163,9 +166,9 @@ Exit status:
 
 const char* const kMapDump = "The contents of a pinned map, decoded by the types that the map itself carries";
 const char* const kMapDumpMore =
-    R"(Addresses are shown as text, ports in host order, enumerations by name; counters that are 0, padding and kernel
-addresses are left out, and counters kept per CPU are summed. Times are nanoseconds since boot (CLOCK_MONOTONIC).
-Maps of sockets show cookies. For what the kernel cannot list there is a note instead of entries.
+    R"(Addresses are shown as text, ports in host order, enumerations, protocols and flags by name; counters that are 0,
+padding and kernel addresses are left out, and counters kept per CPU are summed. Times are nanoseconds since boot
+(CLOCK_MONOTONIC). Maps of sockets show cookies. For what the kernel cannot list there is a note instead of entries.
 The maps change while they are read: an entry that goes meanwhile is not shown.
 
 Maps:
@@ -174,6 +177,12 @@ Maps:
   up_ips      the pods' addresses                      up_budget  memory in use, by netns cookie; 0 is the node
   up_sources  connections whose SYN is on its way      up_stats   counters since the maps were made
   up_sk       what a socket knows of itself            up_habits  what pods were seen to do, by netns cookie
+  up_nodes    addresses of nodes: NodePorts            up_traffic   bytes, by client, server and Service
+  up_services  where Services are dialled; 0.0.0.0 and :: mean every address in up_nodes
+  up_backends  their backends, by the number of a Service's port, and slot
+  up_affinity  which backend a pod stays with, where the Service says sessionAffinity: ClientIP
+  up_udp       how datagram sockets that are not connected were led
+  up_flows     connections that began and ended: a stream, see `underpassctl flows`
 
 Examples:
   underpassctl map dump up_pods

@@ -39,6 +39,14 @@ const std::vector<ArrayNames>& array_names() {
   return kNames;
 }
 
+const std::vector<NumberNames>& number_names() {
+  static const std::vector<NumberNames> kNames{
+      {.type = "", .member = "protocol", .names = {{6, "tcp"}, {17, "udp"}}},
+      {.type = "up_service", .member = "flags", .flags = true, .names = {{UP_SERVICE_MAGLEV, "maglev"}}},
+  };
+  return kNames;
+}
+
 std::string not_listable_note(const BpfMap& map) {
   switch (map.info().type) {
     case BPF_MAP_TYPE_SK_STORAGE:
@@ -71,7 +79,8 @@ void add_counters(std::vector<std::uint8_t>& sum, const std::vector<std::uint8_t
 
 class Dumper {
  public:
-  Dumper(const BpfMap& map, const btf* types) : map_(map), types_(types), decoder_(types, array_names()) {}
+  Dumper(const BpfMap& map, const btf* types)
+      : map_(map), types_(types), decoder_(types, array_names(), number_names()) {}
 
   [[nodiscard]] json::value key(Bytes bytes) const {
     if (types_ != nullptr && map_.info().btf_key_type_id != 0)

@@ -5,6 +5,7 @@
 #include <boost/json/object.hpp>
 #include <map>
 
+#include "agent/cli/cells.h"
 #include "agent/cli/human.h"
 #include "agent/cli/json_text.h"
 
@@ -13,26 +14,6 @@ namespace {
 
 namespace json = boost::json;
 using Align = Table::Align;
-
-std::string bytes_at(const json::value& value, std::initializer_list<std::string_view> path) {
-  const json::value* found = find_at(value, path);
-  if (found == nullptr || !found->is_number()) return "";
-  json::error_code error;
-  const auto bytes = found->to_number<std::uint64_t>(error);
-  return error ? "" : human_bytes(bytes);
-}
-
-std::string endpoint_of(const json::value& end) {
-  const std::string ip = text_at(end, {"ip"});
-  const json::value* port = find_at(end, {"port"});
-  if (ip.empty() || port == nullptr || !port->is_int64()) return ip;
-  return endpoint(ip, static_cast<std::uint64_t>(port->get_int64()));
-}
-
-std::string pod_of(const json::value& end) {
-  const std::string pod = text_at(end, {"pod"});
-  return pod.empty() ? "" : text_at(end, {"namespace"}) + "/" + pod;
-}
 
 std::string age_of(const std::string& since, admin::WallTime now) {
   const auto start = admin::parse_rfc3339(since);
@@ -207,6 +188,7 @@ Table connections_table(const json::value& connections, admin::WallTime now) {
                {"SOURCE"},
                {"TO"},
                {"DESTINATION"},
+               {"SERVICE"},
                {"WAY"},
                {"STATE"},
                {"SENT", Align::kRight},
@@ -221,9 +203,10 @@ Table connections_table(const json::value& connections, admin::WallTime now) {
     if (source == nullptr) source = &kNothing;
     if (destination == nullptr) destination = &kNothing;
     table.add({text_at(row, {"id"}), pod_of(*source), endpoint_of(*source), pod_of(*destination),
-               endpoint_of(*destination), text_at(row, {"way"}), text_at(row, {"state"}), bytes_at(row, {"bytesSent"}),
-               bytes_at(row, {"bytesReceived"}), bytes_at(row, {"bytesShortCircuited"}),
-               text_at(row, {"fallbackReason"}), age_of(text_at(row, {"startedAt"}), now)});
+               endpoint_of(*destination), text_at(*destination, {"service"}), text_at(row, {"way"}),
+               text_at(row, {"state"}), bytes_at(row, {"bytesSent"}), bytes_at(row, {"bytesReceived"}),
+               bytes_at(row, {"bytesShortCircuited"}), text_at(row, {"fallbackReason"}),
+               age_of(text_at(row, {"startedAt"}), now)});
   }
   return table;
 }

@@ -49,12 +49,21 @@ Chosen<model::ShortCircuit> decide_mode(const Chosen<model::ShortCircuit>& asked
   return asked;
 }
 
+// FNV-1a of the primary address, the same on every node; 32 bits are enough to spread pods over Maglev's slots.
+std::uint32_t hash_of(const std::vector<IpAddress>& ips) {
+  std::uint32_t hash = 2166136261u;
+  if (ips.empty()) return hash;
+  for (const std::uint8_t byte : ips.front().to_abi().bytes) hash = (hash ^ byte) * 16777619u;
+  return hash ^ hash >> 15;
+}
+
 up_pod make_row(const model::Pod& pod, model::ShortCircuit mode, const Wish& wish, std::uint32_t namespace_id) {
   up_pod row{};
   row.mode = to_abi(mode);
   row.learned = wish.short_circuit.value == model::ShortCircuit::kAuto && mode == model::ShortCircuit::kOn ? 1 : 0;
   row.peers_mesh = wish.peers.value == model::ShortCircuitPeers::kMesh ? 1 : 0;
   row.namespace_id = namespace_id;
+  row.hash = hash_of(pod.ips);
   copy_name(row.namespace_name, pod.id.ns);
   copy_name(row.name, pod.id.name);
   return row;
@@ -105,6 +114,7 @@ Compiled compile_tables(const model::Snapshot& snapshot, const NetnsFacts& facts
     const auto mode = decide_mode(wish.short_circuit, status.workload, options);
     status.short_circuit = mode.value;
     status.short_circuit_reason = mode.origin;
+    status.peers = wish.peers.value;
     if (!wish.mesh) {
       status.reason = wish.why_not;
       continue;

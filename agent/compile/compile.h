@@ -66,7 +66,8 @@ struct PodStatus {
   model::ShortCircuit short_circuit = model::ShortCircuit::kAuto;
   // Where the mode comes from: "annotation on Pod", "annotation on Namespace", "default", or what was learned.
   std::string short_circuit_reason;
-  bool asks_auto = false;  // what is learned decides
+  bool asks_auto = false;                                                 // what is learned decides
+  model::ShortCircuitPeers peers = model::ShortCircuitPeers::kNamespace;  // with whom
   learn::Workload workload;
 
   bool operator==(const PodStatus&) const = default;

@@ -1,9 +1,12 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "agent/dataplane/dataplane.h"
 
+#include <arpa/inet.h>
+
 #include <algorithm>
 #include <cstring>
 #include <ctime>
+#include <iterator>
 
 #include "agent/dataplane/detach.h"
 #include "agent/dataplane/netns.h"
@@ -58,6 +61,14 @@ std::vector<Connection> unmap_drained(Maps& maps) {
   return waiting;
 }
 
+Dataplane::Dataplane(std::unique_ptr<Programs> programs, std::unique_ptr<Wakes> wakes, std::unique_ptr<FlowTap> flows,
+                     std::string cgroup_root)
+    : programs_(std::move(programs)),
+      wakes_(std::move(wakes)),
+      flows_(std::move(flows)),
+      services_(std::make_unique<Services>(programs_->service_maps())),
+      cgroup_root_(std::move(cgroup_root)) {}
+
 Result<std::unique_ptr<Dataplane>> Dataplane::open(const Options& options,
                                                    const std::vector<Capability>& capabilities) {
   const auto fitness = fitness_of(capabilities);
@@ -68,11 +79,15 @@ Result<std::unique_ptr<Dataplane>> Dataplane::open(const Options& options,
 
   auto wakes = Wakes::open((*programs)->wake_map());
   if (!wakes) return std::unexpected(wakes.error());
-  std::unique_ptr<Dataplane> dataplane(new Dataplane(std::move(*programs), std::move(*wakes), options.cgroup_root));
+  auto flows = FlowTap::open((*programs)->flow_map());
+  if (!flows) return std::unexpected(flows.error());
+  std::unique_ptr<Dataplane> dataplane(
+      new Dataplane(std::move(*programs), std::move(*wakes), std::move(*flows), options.cgroup_root));
   dataplane->fit_ = fitness.short_circuit;
   dataplane->programs_->set_fionread_counts(options.fionread_counts);
   Maps& maps = dataplane->maps();
   maps.add_pool(0);
+  dataplane->service_maps().add_traffic_overflow();
   auto done = maps.set_config({
       .layout = UP_LAYOUT,
       .short_circuit = fitness.short_circuit ? 1u : 0u,
@@ -165,6 +180,43 @@ std::vector<Error> Dataplane::apply(const compile::Tables& wanted) {
   }
   check("watch sockets", update_watch(any));
   return errors;
+}
+
+std::vector<Error> Dataplane::apply_services(const compile::ServiceCompiler& compiler,
+                                             const compile::ServiceCompiler::Update& update) {
+  // Before the first one can be dialled, applications must see what they dialled.
+  const bool wanted = !compiler.tables().empty();
+  std::vector<Error> errors;
+  if (wanted && serving_ != true) {
+    if (auto done = programs_->serve(true, cgroup_root_); !done) return {done.error()};
+    serving_ = true;
+  }
+  errors = services_->apply(compiler.tables(), update);
+  std::ranges::move(services_->apply_nodes(compiler.node_addresses()), std::back_inserter(errors));
+  if (!wanted && serving_ != false) {
+    if (auto done = programs_->serve(false, cgroup_root_); !done)
+      errors.push_back(done.error());
+    else
+      serving_ = false;
+  }
+  if (services_->take_udp_loss())
+    if (auto done = destroy_stale_udp(); !done) errors.push_back(done.error());
+  return errors;
+}
+
+// A connected datagram socket would go on sending to a backend that is gone, into nothing.
+Result<void> Dataplane::destroy_stale_udp() {
+  auto sockets = programs_->udp_sockets();
+  if (!sockets) return std::unexpected(sockets.error());
+  Result<void> result;
+  for (const auto& socket : *sockets) {
+    if (services_->has_backend(socket.service, {.ip = IpAddress(socket.backend), .port = ntohs(socket.backend_port)}))
+      continue;
+    const auto netns = find_netns(socket.netns_cookie);
+    if (!netns) continue;
+    if (auto done = destroy_socket(netns->get(), socket); !done) result = done;
+  }
+  return result;
 }
 
 std::vector<Dataplane::Reset> Dataplane::attend() {

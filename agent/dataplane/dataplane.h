@@ -12,9 +12,11 @@
 
 #include "agent/compile/compile.h"
 #include "agent/dataplane/connection.h"
+#include "agent/dataplane/flow_tap.h"
 #include "agent/dataplane/maps.h"
 #include "agent/dataplane/probe.h"
 #include "agent/dataplane/programs.h"
+#include "agent/dataplane/services.h"
 #include "agent/dataplane/wakes.h"
 #include "underpass/result.h"
 
@@ -39,6 +41,15 @@ class Dataplane {
   // in the result; the others are applied.
   std::vector<Error> apply(const compile::Tables& wanted);
 
+  // The same for Services, of which only what the update names is looked at.
+  std::vector<Error> apply_services(const compile::ServiceCompiler& compiler,
+                                    const compile::ServiceCompiler::Update& update);
+  [[nodiscard]] const Services& services() const { return *services_; }
+  [[nodiscard]] ServiceMaps& service_maps() { return programs_->service_maps(); }
+
+  // Connections that began and ended since the last call.
+  std::vector<up_flow> take_flows() { return flows_->take(); }
+
   // Once a second: byte counts, tokens of drained queues, connections on their way back to TCP, old source records.
   Result<void> tick();
 
@@ -61,12 +72,16 @@ class Dataplane {
   [[nodiscard]] Maps& maps() { return programs_->maps(); }
 
  private:
-  Dataplane(std::unique_ptr<Programs> programs, std::unique_ptr<Wakes> wakes, std::string cgroup_root)
-      : programs_(std::move(programs)), wakes_(std::move(wakes)), cgroup_root_(std::move(cgroup_root)) {}
+  Dataplane(std::unique_ptr<Programs> programs, std::unique_ptr<Wakes> wakes, std::unique_ptr<FlowTap> flows,
+            std::string cgroup_root);
+  Result<void> destroy_stale_udp();
   Result<void> update_watch(bool wanted);
 
   std::unique_ptr<Programs> programs_;
   std::unique_ptr<Wakes> wakes_;
+  std::unique_ptr<FlowTap> flows_;
+  std::unique_ptr<Services> services_;
+  std::optional<bool> serving_;  // absent: an earlier agent may have left it either way
   std::string cgroup_root_;
   compile::Tables applied_;
   bool fit_ = false;  // the kernel may short-circuit

@@ -10,7 +10,7 @@
 
 namespace underpass::dataplane {
 
-Result<void> run_iterator(const std::string& name, int program_fd, int map_fd) {
+Result<std::string> read_iterator(const std::string& name, int program_fd, int map_fd) {
   bpf_iter_link_info target{};
   target.map.map_fd = static_cast<__u32>(map_fd);
   bpf_link_create_opts options{};
@@ -23,12 +23,19 @@ Result<void> run_iterator(const std::string& name, int program_fd, int map_fd) {
   if (!link) return fail_errno("attach iterator " + name);
   const UniqueFd iterator(bpf_iter_create(link.get()));
   if (!iterator) return fail_errno("create iterator " + name);
-  std::array<char, 64> nothing{};
+  std::string out;
+  std::array<char, 4096> buffer{};
   for (;;) {
-    const ssize_t size = ::read(iterator.get(), nothing.data(), nothing.size());
-    if (size == 0) return {};
+    const ssize_t size = ::read(iterator.get(), buffer.data(), buffer.size());
+    if (size == 0) return out;
     if (size < 0 && errno != EAGAIN && errno != EINTR) return fail_errno("run iterator " + name);
+    if (size > 0) out.append(buffer.data(), static_cast<std::size_t>(size));
   }
+}
+
+Result<void> run_iterator(const std::string& name, int program_fd, int map_fd) {
+  if (auto done = read_iterator(name, program_fd, map_fd); !done) return std::unexpected(done.error());
+  return {};
 }
 
 }  // namespace underpass::dataplane

@@ -152,6 +152,7 @@ up_stats Maps::stats() const {
   for (const auto& value : values) {
     sum.redirected_messages += value.redirected_messages;
     sum.redirected_bytes += value.redirected_bytes;
+    sum.flows_lost += value.flows_lost;
     for (size_t i = 0; i < std::size(sum.connections); ++i) sum.connections[i] += value.connections[i];
     for (size_t i = 0; i < std::size(sum.fallbacks); ++i) sum.fallbacks[i] += value.fallbacks[i];
     for (size_t i = 0; i < std::size(sum.resets); ++i) sum.resets[i] += value.resets[i];

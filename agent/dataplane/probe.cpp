@@ -9,6 +9,7 @@
 #include <unistd.h>
 
 #include <algorithm>
+#include <cerrno>
 #include <fstream>
 #include <memory>
 
@@ -88,6 +89,10 @@ Result<std::vector<Capability>> probe_capabilities(Watchpoints watchpoints) {
   rows.push_back(std::move(reads));
   rows.push_back(call_row(probe_call_means(watchpoints)));
   return rows;
+}
+
+int probe_deny_errno() {
+  return has_helper(BPF_PROG_TYPE_CGROUP_SOCK_ADDR, BPF_FUNC_set_retval) ? ECONNREFUSED : EPERM;
 }
 
 bool concerns_all_modes(const Capability& row) {

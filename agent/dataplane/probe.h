@@ -28,6 +28,10 @@ bool concerns_all_modes(const Capability& row);
 // Fails where the agent cannot run at all: no BTF, or older than what netns cookies need (Linux 5.15).
 Result<std::vector<Capability>> probe_capabilities(Watchpoints watchpoints);
 
+// What connect() returns where a program denies it: ECONNREFUSED where it may say so (bpf_set_retval, Linux 5.18), else
+// EPERM.
+int probe_deny_errno();
+
 // What the programs may rely on, given the rows above.
 Programs::Fitness fitness_of(const std::vector<Capability>& capabilities);
 

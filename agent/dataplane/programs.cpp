@@ -13,6 +13,7 @@
 #include <cstring>
 #include <filesystem>
 #include <initializer_list>
+#include <tuple>
 
 #include "agent/dataplane/iterator.h"
 #include "agent/dataplane/links.h"
@@ -74,6 +75,7 @@ struct Programs::Impl {
   CallMeans calls = CallMeans::kNone;
   std::unique_ptr<underpass_bpf, SkeletonDeleter> skeleton;
   Maps maps;
+  ServiceMaps service_maps;
 
   [[nodiscard]] std::string link_path(const std::string& name) const { return dataplane::link_path(pin_dir, name); }
 
@@ -102,6 +104,8 @@ struct Programs::Impl {
 Programs::Programs(std::unique_ptr<Impl> impl) : impl_(std::move(impl)) {}
 Programs::~Programs() = default;
 Maps& Programs::maps() { return impl_->maps; }
+ServiceMaps& Programs::service_maps() { return impl_->service_maps; }
+int Programs::flow_map() const { return bpf_map__fd(impl_->skeleton->maps.up_flows); }
 void Programs::set_fionread_counts(unsigned bits) { impl_->skeleton->bss->up_inq_counts = bits; }
 int Programs::wake_map() const { return bpf_map__fd(impl_->skeleton->maps.up_wake); }
 
@@ -127,7 +131,9 @@ Result<std::unique_ptr<Programs>> Programs::load(const std::string& pin_dir, Pur
     for (auto* program : list) bpf_program__set_autoload(program, wanted);
   };
   const bool run = purpose == Purpose::kRun;
-  load_if(run, {programs.up_connect4, programs.up_connect6, programs.up_sockops});
+  load_if(run, {programs.up_connect4, programs.up_connect6, programs.up_sockops, programs.up_sendmsg4,
+                programs.up_sendmsg6, programs.up_recvmsg4, programs.up_recvmsg6, programs.up_getpeername4,
+                programs.up_getpeername6, programs.up_udp_socks});
   load_if(run && fitness.short_circuit, {programs.up_msg});
   load_if(run && fitness.sees_reads, {programs.up_recv, programs.up_getsockopt});
   load_if(run && fitness.calls == CallMeans::kFentry, {programs.up_splice, programs.up_ioctl, programs.up_ioctl6});
@@ -149,6 +155,13 @@ Result<std::unique_ptr<Programs>> Programs::load(const std::string& pin_dir, Pur
       .budget = bpf_map__fd(maps.up_budget),
       .stats = bpf_map__fd(maps.up_stats),
       .habits = bpf_map__fd(maps.up_habits),
+  });
+  impl->service_maps = ServiceMaps({
+      .services = bpf_map__fd(maps.up_services),
+      .backends = bpf_map__fd(maps.up_backends),
+      .maglev = bpf_map__fd(maps.up_maglev),
+      .nodes = bpf_map__fd(maps.up_nodes),
+      .traffic = bpf_map__fd(maps.up_traffic),
   });
   impl->skeleton->bss->up_sk_map_id = id_of_map(bpf_map__fd(maps.up_sk));
   return std::unique_ptr<Programs>(new Programs(std::move(impl)));
@@ -200,6 +213,36 @@ Result<void> Programs::watch_learners(bool on, const std::string& cgroup_root) {
   const std::string path = impl_->link_path("getsockopt");
   if (::unlink(path.c_str()) != 0 && errno != ENOENT) return fail_errno("unpin " + path);
   return {};
+}
+
+Result<void> Programs::serve(bool on, const std::string& cgroup_root) {
+  const auto& programs = impl_->skeleton->progs;
+  const std::initializer_list<std::tuple<const char*, const bpf_program*, bpf_attach_type>> hooks{
+      {"sendmsg4", programs.up_sendmsg4, BPF_CGROUP_UDP4_SENDMSG},
+      {"sendmsg6", programs.up_sendmsg6, BPF_CGROUP_UDP6_SENDMSG},
+      {"recvmsg4", programs.up_recvmsg4, BPF_CGROUP_UDP4_RECVMSG},
+      {"recvmsg6", programs.up_recvmsg6, BPF_CGROUP_UDP6_RECVMSG},
+      {"getpeername4", programs.up_getpeername4, BPF_CGROUP_INET4_GETPEERNAME},
+      {"getpeername6", programs.up_getpeername6, BPF_CGROUP_INET6_GETPEERNAME},
+  };
+  for (const auto& [name, program, type] : hooks) {
+    const std::string path = impl_->link_path(name);
+    if (on) {
+      if (auto done = impl_->attach_cgroup(name, program, type, cgroup_root); !done) return done;
+    } else if (::unlink(path.c_str()) != 0 && errno != ENOENT) {
+      return fail_errno("unpin " + path);
+    }
+  }
+  return {};
+}
+
+Result<std::vector<up_udp_socket>> Programs::udp_sockets() {
+  auto text = read_iterator("up_udp_socks", bpf_program__fd(impl_->skeleton->progs.up_udp_socks),
+                            bpf_map__fd(impl_->skeleton->maps.up_sk));
+  if (!text) return std::unexpected(text.error());
+  std::vector<up_udp_socket> out(text->size() / sizeof(up_udp_socket));
+  std::memcpy(out.data(), text->data(), out.size() * sizeof(up_udp_socket));
+  return out;
 }
 
 Result<void> Programs::sweep() {

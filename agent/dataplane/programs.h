@@ -9,6 +9,7 @@
 
 #include "agent/dataplane/call_watch.h"
 #include "agent/dataplane/maps.h"
+#include "agent/dataplane/service_maps.h"
 #include "underpass/ids.h"
 #include "underpass/result.h"
 
@@ -43,14 +44,22 @@ class Programs {
   // What only learning looks for, at the price of a hook on every getsockopt() of the cgroup.
   Result<void> watch_learners(bool on, const std::string& cgroup_root);
 
+  // What Services need beside connect(): datagrams, and that an application sees the address that it dialled. Hooks on
+  // calls that everybody makes, so they are on only while there is a Service.
+  Result<void> serve(bool on, const std::string& cgroup_root);
+
   // Bits UP_INQ_*: which bytes FIONREAD of a mapped socket counts on this kernel.
   void set_fionread_counts(unsigned bits);
 
   [[nodiscard]] Maps& maps();
   [[nodiscard]] int wake_map() const;
+  [[nodiscard]] ServiceMaps& service_maps();
+  [[nodiscard]] int flow_map() const;
 
   // Brings the records of all live sockets up to date.
   Result<void> sweep();
+  // The datagram sockets that are connected through a Service.
+  Result<std::vector<up_udp_socket>> udp_sockets();
   // No new message of this pod is short-circuited any more; 0: of any pod.
   Result<void> stop(NetnsCookie netns);
 

@@ -15,7 +15,8 @@
 
 namespace underpass::k8s {
 
-using Object = std::variant<model::Namespace, model::ServiceAccount, model::Pod>;
+using Object = std::variant<model::Namespace, model::ServiceAccount, model::Pod, std::shared_ptr<const model::Service>,
+                            std::shared_ptr<const model::EndpointSlice>, model::Node>;
 
 // Why an object was refused: the field ("status.podIP") and what is wrong with it ("\"10.0.0\": not an IP address").
 struct DecodeError {
@@ -29,7 +30,7 @@ using Decoded = std::expected<T, DecodeError>;
 // One object of a source. Kind and id are known even where the rest does not decode.
 struct Item {
   std::string kind;
-  NamespacedName id;  // ns is empty for a Namespace
+  NamespacedName id;  // ns is empty for a Namespace and a Node
   std::string place;  // where its text stands: "/etc/mesh/a.yaml:14"
   Decoded<Object> object;
 };
@@ -47,8 +48,10 @@ struct File {
 };
 
 struct Contents {
-  std::vector<std::shared_ptr<const File>> files;  // in the order in which duplicates are settled: the first one wins
-  std::optional<Unreadable> lost;                  // the source itself is gone; `files` is what it had last
+  // In the order in which duplicates are settled: the first one wins. No two have the same path. A file that did not
+  // change is the same object as the last time.
+  std::vector<std::shared_ptr<const File>> files;
+  std::optional<Unreadable> lost;  // the source itself is gone; `files` is what it had last
 };
 
 // "Pod shop/web", "Namespace shop".

@@ -1,9 +1,12 @@
 // SPDX-License-Identifier: Apache-2.0
-// Which decoder an object takes, and what a List is made of. The decoders are in decode_objects.cpp.
+// Which decoder an object takes, and what a List is made of. The decoders are in decode_objects.cpp, decode_service.cpp
+// and decode_endpoint_slice.cpp.
 #include "agent/k8s/decode.h"
 
 #include <boost/json/value.hpp>
-#include <optional>
+#include <memory>
+#include <string_view>
+#include <type_traits>
 #include <utility>
 
 #include "agent/k8s/decode_metadata.h"
@@ -14,16 +17,42 @@ namespace json = boost::json;
 
 namespace {
 
+using Decoder = Decoded<Object> (*)(const json::value&, const DecodeOptions&);
+
 struct Kind {
   std::string_view name;
-  Scope scope;
+  std::string_view version;  // apiVersion: "v1" in the core group, "group/version" in all others
+  Naming naming;
+  Decoder decode;
 };
 
-// The kinds of ours in the core group.
+template <typename T>
+Decoded<Object> as_object(Decoded<T>&& decoded) {
+  if (!decoded) return std::unexpected(std::move(decoded.error()));
+  if constexpr (std::is_constructible_v<Object, T>) {
+    return Object(std::move(*decoded));
+  } else {
+    return Object(std::make_shared<const T>(std::move(*decoded)));
+  }
+}
+
+template <auto decode>
+Decoded<Object> decode_with(const json::value& object, const DecodeOptions& options) {
+  if constexpr (std::is_invocable_v<decltype(decode), const json::value&, const DecodeOptions&>) {
+    return as_object(decode(object, options));
+  } else {
+    return as_object(decode(object));
+  }
+}
+
+// The kinds of ours.
 constexpr Kind kKinds[] = {
-    {"Namespace", Scope::kCluster},
-    {"ServiceAccount", Scope::kNamespaced},
-    {"Pod", Scope::kNamespaced},
+    {"Namespace", "v1", kNamespaceNaming, decode_with<decode_namespace>},
+    {"ServiceAccount", "v1", kUsualNaming, decode_with<decode_service_account>},
+    {"Pod", "v1", kUsualNaming, decode_with<decode_pod>},
+    {"Service", "v1", kServiceNaming, decode_with<decode_service>},
+    {"Node", "v1", kNodeNaming, decode_with<decode_node>},
+    {"EndpointSlice", "discovery.k8s.io/v1", kUsualNaming, decode_with<decode_endpoint_slice>},
 };
 
 const Kind* find_kind(std::string_view name) {
@@ -33,22 +62,16 @@ const Kind* find_kind(std::string_view name) {
   return nullptr;
 }
 
+// "discovery.k8s.io" of "discovery.k8s.io/v1"; "" of "v1".
+std::string_view group_of(std::string_view version) {
+  const auto slash = version.find('/');
+  return slash == std::string_view::npos ? "" : version.substr(0, slash);
+}
+
 // The kind of a PodList's members where they do not say their own, as in the API server's answers; null: not one of
 // ours.
 const Kind* find_kind_of_list(std::string_view name) {
   return name.ends_with("List") ? find_kind(name.substr(0, name.size() - 4)) : nullptr;
-}
-
-template <typename T>
-Decoded<Object> as_object(Decoded<T>&& decoded) {
-  if (!decoded) return std::unexpected(std::move(decoded.error()));
-  return Object(std::move(*decoded));
-}
-
-Decoded<Object> decode_as(std::string_view kind, const json::value& object, const DecodeOptions& options) {
-  if (kind == "Namespace") return as_object(decode_namespace(object));
-  if (kind == "ServiceAccount") return as_object(decode_service_account(object));
-  return as_object(decode_pod(object, options));
 }
 
 class DocumentDecoder {
@@ -58,43 +81,47 @@ class DocumentDecoder {
   // `member_of`: the kind of the List's members where the object is in one, and it says itself neither kind nor
   // version.
   void decode(const json::value& object, const std::string& place, bool in_list, const Kind* member_of) {
-    std::optional<DecodeError> error;
-    const Field root(object, error);
+    Findings findings;
+    const Field root(object, findings);
     auto kind_name = root["kind"].string();
     auto version = root["apiVersion"].string();
     if (member_of != nullptr && !kind_name) kind_name = member_of->name;
-    if (member_of != nullptr && !version) version = "v1";
-    if (!error && !kind_name) root["kind"].refuse_field("missing: not a Kubernetes object");
-    if (!error && !version) root["apiVersion"].refuse_field("missing: not a Kubernetes object");
-    if (error) return refuse(place, "", *error);
-    if (version->contains('/')) return;  // another group's
+    if (member_of != nullptr && !version) version = member_of->version;
+    if (!kind_name) root["kind"].refuse_field("missing: not a Kubernetes object");
+    if (!version) root["apiVersion"].refuse_field("missing: not a Kubernetes object");
+    if (findings.error) return refuse(place, "", *findings.error);
 
     const Kind* kind = find_kind(*kind_name);
     const Kind* members = find_kind_of_list(*kind_name);
-    const bool is_list = *kind_name == "List" || members != nullptr;
-    if (kind == nullptr && !is_list) return;
-    if (*version != "v1") {
-      root["apiVersion"].refuse("must be \"v1\"");
-      return refuse(place, *kind_name, *error);
+    if (kind == nullptr && members == nullptr && *kind_name != "List") return;
+    std::string_view wanted = "v1";
+    if (kind != nullptr) wanted = kind->version;
+    if (members != nullptr) wanted = members->version;
+    // Any group may have a kind of this name; but the core group, which is Kubernetes' own, has none that we do not
+    // know, and there the group was forgotten.
+    if (const auto group = group_of(*version); !group.empty() && group != group_of(wanted)) return;
+    if (*version != wanted) {
+      root["apiVersion"].refuse("must be " + show(wanted));
+      return refuse(place, *kind_name, *findings.error);
     }
-    if (!is_list) return decode_one(object, *kind, place);
+    if (kind != nullptr) return decode_one(object, *kind, place);
     if (in_list) return refuse(place, *kind_name, {"", "a list inside a list"});
     decode_list(object, place, *kind_name, members);
   }
 
  private:
   void decode_one(const json::value& object, const Kind& kind, const std::string& place) {
-    std::optional<DecodeError> error;
-    auto id = decode_id(Field(object, error)["metadata"], kind.scope);
-    if (error) return refuse(place, kind.name, *error);
-    file_.items.push_back({std::string(kind.name), std::move(id), place, decode_as(kind.name, object, options_)});
+    Findings findings;
+    auto id = decode_id(Field(object, findings)["metadata"], kind.naming);
+    if (findings.error) return refuse(place, kind.name, *findings.error);
+    file_.items.push_back({std::string(kind.name), std::move(id), place, kind.decode(object, options_)});
   }
 
   void decode_list(const json::value& object, const std::string& place, std::string_view kind, const Kind* members) {
-    std::optional<DecodeError> error;
-    const auto items = Field(object, error)["items"];
+    Findings findings;
+    const auto items = Field(object, findings)["items"];
     static_cast<void>(items.elements());
-    if (error) return refuse(place, kind, *error);
+    if (findings.error) return refuse(place, kind, *findings.error);
     if (!items.present()) return;
     std::size_t index = 0;
     for (const auto& item : object.at("items").as_array()) {

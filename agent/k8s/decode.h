@@ -22,6 +22,9 @@ struct DecodeOptions {
 Decoded<model::Namespace> decode_namespace(const boost::json::value& object);
 Decoded<model::ServiceAccount> decode_service_account(const boost::json::value& object);
 Decoded<model::Pod> decode_pod(const boost::json::value& object, const DecodeOptions& options);
+Decoded<model::Service> decode_service(const boost::json::value& object);
+Decoded<model::EndpointSlice> decode_endpoint_slice(const boost::json::value& object);
+Decoded<model::Node> decode_node(const boost::json::value& object);
 
 // Adds to `file` what `document` holds: nothing, one object, or the members of a List. `place` is where it stands.
 void decode_document(const boost::json::value& document, const std::string& place, const DecodeOptions& options,

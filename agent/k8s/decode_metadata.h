@@ -1,6 +1,10 @@
 // SPDX-License-Identifier: Apache-2.0
-// What every object has in its metadata: its name, and our label and annotations.
+// What objects of several kinds have in their metadata: their name, and our label and annotations.
 #pragma once
+
+#include <cstdint>
+#include <optional>
+#include <string>
 
 #include "agent/k8s/field.h"
 #include "underpass/ids.h"
@@ -8,10 +12,27 @@
 
 namespace underpass::k8s {
 
-enum class Scope { kCluster, kNamespaced };
+// How the objects of a kind are named: in a namespace or not, by an RFC 1123 label or a subdomain.
+struct Naming {
+  bool namespaced = true;
+  bool label = false;
+};
+inline constexpr Naming kNamespaceNaming{.namespaced = false, .label = true};
+inline constexpr Naming kNodeNaming{.namespaced = false, .label = false};
+inline constexpr Naming kServiceNaming{.namespaced = true, .label = true};
+inline constexpr Naming kUsualNaming{.namespaced = true, .label = false};
 
 // Name and namespace ("default" where a namespaced object says none), both valid unless an error was recorded.
-NamespacedName decode_id(const Field& metadata, Scope scope);
+NamespacedName decode_id(const Field& metadata, Naming naming);
+
+// metadata.creationTimestamp as the API server writes it, so that the older of two is the smaller text; or empty.
+std::string decode_created(const Field& metadata);
+
+// The annotation underpass.dev/weight, 1 to 100; 1 where there is none.
+std::uint16_t decode_weight(const Field& metadata);
+
+// The label underpass.dev/mesh.
+std::optional<bool> decode_mesh_label(const Field& metadata);
 
 // The label underpass.dev/mesh and the annotations underpass.dev/short-circuit and underpass.dev/short-circuit-peers.
 model::MeshSettings decode_mesh_settings(const Field& metadata);

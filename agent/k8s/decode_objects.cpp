@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-// The decoders, one per kind.
+// The decoders, one per kind. Service and EndpointSlice have files of their own.
 #include <algorithm>
 #include <boost/json/value.hpp>
 #include <optional>
@@ -10,6 +10,7 @@
 
 #include "agent/k8s/decode.h"
 #include "agent/k8s/decode_metadata.h"
+#include "agent/k8s/decode_values.h"
 #include "agent/k8s/field.h"
 #include "agent/k8s/names.h"
 
@@ -17,14 +18,6 @@ namespace underpass::k8s {
 namespace json = boost::json;
 
 namespace {
-
-std::optional<IpAddress> decode_ip(const Field& field) {
-  const auto text = field.string();
-  if (!text || text->empty()) return std::nullopt;  // the API server writes "" for an address not assigned yet
-  const auto ip = parse_ip(*text);
-  if (!ip) field.refuse("not an IP address");
-  return ip;
-}
 
 // status.podIPs, whose first element is status.podIP; older writers give only the latter.
 std::vector<IpAddress> decode_pod_ips(const Field& status) {
@@ -37,7 +30,7 @@ std::vector<IpAddress> decode_pod_ips(const Field& status) {
       if (!field.present()) field.refuse_field("missing");
       continue;
     }
-    if (std::ranges::find(ips, *ip) != ips.end()) field.refuse("listed twice");
+    if (std::ranges::find(ips, *ip) != ips.end()) field.refuse(kListedTwice);
     if (ips.empty() && primary && *primary != *ip) field.refuse("is not the address in status.podIP");
     ips.push_back(*ip);
   }
@@ -61,14 +54,6 @@ bool decode_terminated(const Field& phase) {
   if (*text == "Succeeded" || *text == "Failed") return true;
   phase.refuse("must be one of Pending, Running, Succeeded, Failed, Unknown");
   return false;
-}
-
-std::string decode_name(const Field& field) {
-  auto name = field.string().value_or("");
-  if (!name.empty() && !is_dns_subdomain(name)) {
-    field.refuse("not an RFC 1123 subdomain (a-z, 0-9, - and ., at most 253)");
-  }
-  return name;
 }
 
 bool is_kind(std::string_view text) {
@@ -115,6 +100,28 @@ std::vector<std::string> decode_images(const Field& containers) {
   return images;
 }
 
+// Without the condition, which the kubelet sets, a pod of the folder source counts as ready.
+bool decode_ready(const Field& conditions) {
+  for (const auto& condition : conditions.elements()) {
+    if (condition["type"].string() != "Ready") continue;
+    return decode_choice<bool>(condition["status"], {{"True", true}, {"False", false}, {"Unknown", false}})
+        .value_or(true);
+  }
+  return true;
+}
+
+std::vector<model::EndpointPort> decode_container_ports(const Field& containers) {
+  std::vector<model::EndpointPort> ports;
+  for (const auto& container : containers.elements()) {
+    for (const auto& port : container["ports"].elements()) {
+      const auto protocol = port["protocol"];
+      if (is_sctp(protocol)) continue;
+      ports.push_back({decode_label_name(port["name"]), decode_protocol(protocol), decode_port(port["containerPort"])});
+    }
+  }
+  return ports;
+}
+
 std::string decode_netns_path(const Field& annotation) {
   auto path = annotation.string().value_or("");
   if (annotation.present() && !is_absolute_path(path)) {
@@ -126,45 +133,68 @@ std::string decode_netns_path(const Field& annotation) {
 }  // namespace
 
 Decoded<model::Namespace> decode_namespace(const json::value& object) {
-  std::optional<DecodeError> error;
-  const auto metadata = Field(object, error)["metadata"];
-  model::Namespace out{.name = decode_id(metadata, Scope::kCluster).name, .settings = decode_mesh_settings(metadata)};
-  if (error) return std::unexpected(std::move(*error));
+  Findings findings;
+  const auto metadata = Field(object, findings)["metadata"];
+  model::Namespace out{.name = decode_id(metadata, kNamespaceNaming).name, .settings = decode_mesh_settings(metadata)};
+  if (findings.error) return std::unexpected(std::move(*findings.error));
   return out;
 }
 
 Decoded<model::ServiceAccount> decode_service_account(const json::value& object) {
-  std::optional<DecodeError> error;
-  model::ServiceAccount out{.id = decode_id(Field(object, error)["metadata"], Scope::kNamespaced)};
-  if (error) return std::unexpected(std::move(*error));
+  Findings findings;
+  model::ServiceAccount out{.id = decode_id(Field(object, findings)["metadata"], kUsualNaming)};
+  if (findings.error) return std::unexpected(std::move(*findings.error));
   return out;
 }
 
 Decoded<model::Pod> decode_pod(const json::value& object, const DecodeOptions& options) {
-  std::optional<DecodeError> error;
-  const Field root(object, error);
+  Findings findings;
+  const Field root(object, findings);
   const auto metadata = root["metadata"];
   const auto spec = root["spec"];
   const auto status = root["status"];
   const auto annotations = metadata["annotations"];
 
   model::Pod out;
-  out.id = decode_id(metadata, Scope::kNamespaced);
+  out.id = decode_id(metadata, kUsualNaming);
   out.uid = metadata["uid"].string().value_or("");
   out.node_name = decode_name(spec["nodeName"]);
   if (auto account = decode_name(spec["serviceAccountName"]); !account.empty()) {
     out.service_account = std::move(account);
   }
   out.ips = decode_pod_ips(status);
-  for (const auto& [key, value] : metadata["labels"].members()) out.labels[key] = value.string().value_or("");
+  out.labels = decode_strings(metadata["labels"]);
   out.owner = decode_owner(metadata["ownerReferences"], out);
   out.images = decode_images(spec["containers"]);
   out.settings = decode_mesh_settings(metadata);
   if (options.netns_annotation) out.netns_path = decode_netns_path(annotations["underpass.dev/netns"]);
   out.host_network = spec["hostNetwork"].boolean().value_or(false);
   out.terminated = decode_terminated(status["phase"]);
+  out.ready = decode_ready(status["conditions"]);
+  out.deleting = metadata["deletionTimestamp"].string().has_value();
+  out.ports = decode_container_ports(spec["containers"]);
+  out.weight = decode_weight(metadata);
   out.other_mesh = annotations["ambient.istio.io/redirection"].string() == "enabled" || has_istio_proxy(spec);
-  if (error) return std::unexpected(std::move(*error));
+  if (findings.error) return std::unexpected(std::move(*findings.error));
+  return out;
+}
+
+Decoded<model::Node> decode_node(const json::value& object) {
+  Findings findings;
+  const Field root(object, findings);
+  const auto metadata = root["metadata"];
+
+  model::Node out;
+  out.name = decode_id(metadata, kNodeNaming).name;
+  for (const auto& element : root["status"]["addresses"].elements()) {
+    const auto type = element["type"].string();
+    if (type != "InternalIP" && type != "ExternalIP") continue;  // names of the node
+    const auto ip = decode_ip(element["address"]);
+    if (ip && std::ranges::find(out.addresses, *ip) == out.addresses.end()) out.addresses.push_back(*ip);
+  }
+  out.zone = metadata["labels"]["topology.kubernetes.io/zone"].string().value_or("");
+  out.mesh = decode_mesh_label(metadata);
+  if (findings.error) return std::unexpected(std::move(*findings.error));
   return out;
 }
 

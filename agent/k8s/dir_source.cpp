@@ -89,7 +89,10 @@ class DirSource::Watch : public std::enable_shared_from_this<Watch> {
     const auto self = "/proc/self/fd/" + std::to_string(dir_fd);
     const int added =
         ::inotify_add_watch(inotify_.native_handle(), self.c_str(), kEvents);  // the same id if it is there
-    if (added != watched_ && watched_ >= 0) ::inotify_rm_watch(inotify_.native_handle(), watched_);
+    if (added != watched_) {
+      if (watched_ >= 0) ::inotify_rm_watch(inotify_.native_handle(), watched_);
+      may_have_missed_ = true;
+    }
     watched_ = added;
     device_ = status.st_dev;
     inode_ = status.st_ino;
@@ -99,8 +102,11 @@ class DirSource::Watch : public std::enable_shared_from_this<Watch> {
   bool rescan() {
     const auto dir = open_folder(path_);
     if (!dir) return folder_.lose(std::strerror(errno));
-    watch(dir.get());  // first, so that no change falls between; where it fails, check() looks at the folder instead
-    return folder_.rescan(dir.get(), std::exchange(touched_, {}));
+    // First, so that no change falls between; where it fails, check() looks at the folder instead.
+    const bool watched = watch(dir.get());
+    const auto touched = std::exchange(touched_, {});
+    const bool told_all = watched && !touched.empty() && !std::exchange(may_have_missed_, false);
+    return told_all && !folder_.lost() ? folder_.refresh(dir.get(), touched) : folder_.rescan(dir.get(), touched);
   }
 
   void tell() {
@@ -134,7 +140,10 @@ class DirSource::Watch : public std::enable_shared_from_this<Watch> {
   }
 
   void take(const inotify_event& event, const char* name) {
-    if ((event.mask & IN_Q_OVERFLOW) != 0) folder_.forget_stamps();
+    if ((event.mask & IN_Q_OVERFLOW) != 0) {
+      folder_.forget_stamps();
+      may_have_missed_ = true;
+    }
     if (event.wd != watched_) return;  // of a folder watched before
     if ((event.mask & IN_IGNORED) != 0) watched_ = -1;
     if (*name != '\0') touched_.insert(name);
@@ -179,6 +188,7 @@ class DirSource::Watch : public std::enable_shared_from_this<Watch> {
   int watched_ = -1;  // inotify's id of the folder; -1: not watched
   dev_t device_ = 0;
   ino_t inode_ = 0;
+  bool may_have_missed_ = true;  // not every change since the last rescan is in touched_
 
   bool settling_ = false;
   Clock::time_point burst_started_;

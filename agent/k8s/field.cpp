@@ -26,19 +26,38 @@ std::string child_path(const std::string& parent, std::string_view key) {
 
 }  // namespace
 
-Field::Field(const json::value* value, std::string path, std::optional<DecodeError>& error)
-    : value_(value != nullptr && value->is_null() ? nullptr : value), path_(std::move(path)), error_(&error) {}
+std::string Findings::path(std::uint32_t place) const {
+  if (place == 0) return "";
+  const auto& at = places_[place];
+  const auto parent = path(at.parent);
+  return at.key.data() == nullptr ? parent + "[" + std::to_string(at.index) + "]" : child_path(parent, at.key);
+}
+
+Field::Field(const json::value& root, Findings& findings) : Field(&root, 0, findings) {
+  if (findings.places_.empty()) findings.places_.push_back({});
+}
+
+Field::Field(const json::value* value, std::uint32_t place, Findings& findings)
+    : value_(value != nullptr && value->is_null() ? nullptr : value), findings_(&findings), place_(place) {}
+
+Field Field::child(const json::value* value, std::uint32_t index, std::string_view key) const {
+  auto& places = findings_->places_;
+  places.push_back({place_, index, key});
+  return {value, static_cast<std::uint32_t>(places.size() - 1), *findings_};
+}
+
+bool Field::is_string() const { return value_ != nullptr && value_->is_string(); }
 
 Field Field::operator[](std::string_view key) const {
-  const json::value* child = nullptr;
+  const json::value* found = nullptr;
   if (value_ != nullptr) {
     if (const auto* object = value_->if_object()) {
-      child = object->if_contains({key.data(), key.size()});
+      found = object->if_contains({key.data(), key.size()});
     } else {
       refuse("must be a mapping");
     }
   }
-  return {child, child_path(path_, key), *error_};
+  return child(found, 0, key);
 }
 
 std::optional<std::string> Field::string() const {
@@ -55,6 +74,22 @@ std::optional<bool> Field::boolean() const {
   return std::nullopt;
 }
 
+std::optional<std::uint32_t> Field::integer(std::uint32_t least, std::uint32_t most) const {
+  if (value_ == nullptr) return std::nullopt;
+  if (value_->is_string()) {
+    refuse("must be a number (without quotes)");
+    return std::nullopt;
+  }
+  const auto* number = value_->if_int64();  // more than it holds is more than `most`
+  if (number != nullptr && *number >= least && *number <= most) return static_cast<std::uint32_t>(*number);
+  if (number != nullptr || value_->is_uint64()) {
+    refuse("must be " + std::to_string(least) + " to " + std::to_string(most));
+  } else {
+    refuse("must be a whole number");
+  }
+  return std::nullopt;
+}
+
 std::vector<Field> Field::elements() const {
   std::vector<Field> out;
   if (value_ == nullptr) return out;
@@ -64,14 +99,12 @@ std::vector<Field> Field::elements() const {
     return out;
   }
   out.reserve(array->size());
-  for (const auto& element : *array) {
-    out.push_back({&element, path_ + "[" + std::to_string(out.size()) + "]", *error_});
-  }
+  for (const auto& element : *array) out.push_back(child(&element, static_cast<std::uint32_t>(out.size()), {}));
   return out;
 }
 
-std::vector<std::pair<std::string, Field>> Field::members() const {
-  std::vector<std::pair<std::string, Field>> out;
+std::vector<std::pair<std::string_view, Field>> Field::members() const {
+  std::vector<std::pair<std::string_view, Field>> out;
   if (value_ == nullptr) return out;
   const auto* object = value_->if_object();
   if (object == nullptr) {
@@ -80,19 +113,19 @@ std::vector<std::pair<std::string, Field>> Field::members() const {
   }
   out.reserve(object->size());
   for (const auto& member : *object) {
-    std::string key(member.key().data(), member.key().size());
-    Field field(&member.value(), child_path(path_, key), *error_);
-    out.emplace_back(std::move(key), std::move(field));
+    const std::string_view key(member.key().data(), member.key().size());
+    out.emplace_back(key, child(&member.value(), 0, key));
   }
   return out;
 }
 
 void Field::refuse(std::string_view cause) const {
+  if (findings_->error) return;
   refuse_field((value_ == nullptr ? std::string("null") : show(*value_)) + ": " + std::string(cause));
 }
 
 void Field::refuse_field(std::string_view cause) const {
-  if (!error_->has_value()) *error_ = DecodeError{path_, std::string(cause)};
+  if (!findings_->error) findings_->error = DecodeError{findings_->path(place_), std::string(cause)};
 }
 
 std::string show(std::string_view text) {

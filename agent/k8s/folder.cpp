@@ -62,23 +62,46 @@ bool Folder::rescan(int dir_fd, const std::set<std::string>& touched) {
   // What is left of a mount that went, or a folder made anew that is yet to be filled.
   if (lost() && names->empty() && !entries_.empty()) return lose("came back empty");
 
-  bool changed =
-      lost() || std::erase_if(entries_, [&](const auto& entry) { return !names->contains(entry.first); }) > 0;
+  bool changed = std::erase_if(entries_, [&](const auto& entry) { return !names->contains(entry.first); }) > 0;
+  std::erase_if(links_, [&](const auto& name) { return !names->contains(name); });
+  for (const auto& name : *names) changed |= take(dir_fd, name, touched.contains(name));
+  return finish(changed);
+}
+
+bool Folder::refresh(int dir_fd, const std::set<std::string>& touched) {
+  bool changed = false;
+  const auto links = links_;
+  for (const auto& name : links)
+    if (!touched.contains(name)) changed |= take(dir_fd, name, false);
+  for (const auto& name : touched)
+    if (is_ours(name)) changed |= take(dir_fd, name, true);
+  return finish(changed);
+}
+
+// True if the file is new, another or gone.
+bool Folder::take(int dir_fd, const std::string& name, bool touched) {
+  struct stat status{};
+  if (::fstatat(dir_fd, name.c_str(), &status, AT_SYMLINK_NOFOLLOW) == 0 && S_ISLNK(status.st_mode))
+    links_.insert(name);
+  else
+    links_.erase(name);
+  const bool known = entries_.contains(name);
+  const auto outcome = read(dir_fd, name, touched, entries_[name]);
+  if (outcome != Outcome::kGone) return outcome != Outcome::kUnchanged;
+  entries_.erase(name);
+  links_.erase(name);
+  return known;
+}
+
+bool Folder::finish(bool changed) {
+  changed |= lost();
   contents_ = {};
-  for (const auto& name : *names) {
-    auto& entry = entries_[name];
-    const auto outcome = refresh(dir_fd, name, touched.contains(name), entry);
-    changed |= outcome != Outcome::kUnchanged;
-    if (outcome == Outcome::kGone) {
-      entries_.erase(name);
-    } else {
-      contents_.files.push_back(entry.file);
-    }
-  }
+  contents_.files.reserve(entries_.size());
+  for (const auto& [name, entry] : entries_) contents_.files.push_back(entry.file);
   return changed;
 }
 
-Folder::Outcome Folder::refresh(int dir_fd, const std::string& name, bool touched, Entry& entry) const {
+Folder::Outcome Folder::read(int dir_fd, const std::string& name, bool touched, Entry& entry) const {
   struct stat status{};
   const bool looks_unchanged = ::fstatat(dir_fd, name.c_str(), &status, 0) == 0 && entry.stamp == make_stamp(status);
   if (looks_unchanged && !touched) return Outcome::kUnchanged;

@@ -25,6 +25,9 @@ class Folder {
 
   // Reads what changed. `touched`: names that are read even if they look unchanged. True if contents() are new.
   bool rescan(int dir_fd, const std::set<std::string>& touched);
+  // The same where nothing but `touched` can have changed, and what links of the folder lead to. Costs as much as there
+  // is of that.
+  bool refresh(int dir_fd, const std::set<std::string>& touched);
   // The folder cannot be read. What it had stays.
   bool lose(const std::string& cause);
   // Changes may have been missed: the next rescan reads every file.
@@ -44,12 +47,15 @@ class Folder {
   };
 
   enum class Outcome { kUnchanged, kChanged, kGone };
-  Outcome refresh(int dir_fd, const std::string& name, bool touched, Entry& entry) const;
+  Outcome read(int dir_fd, const std::string& name, bool touched, Entry& entry) const;
+  bool take(int dir_fd, const std::string& name, bool touched);
+  bool finish(bool changed);
   static Outcome set_unreadable(Entry& entry, const std::string& path, std::string cause);
 
   std::filesystem::path path_;
   DecodeOptions options_;
   std::map<std::string, Entry> entries_;
+  std::set<std::string> links_;
   Contents contents_;
 };
 

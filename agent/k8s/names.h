@@ -11,10 +11,11 @@
 
 namespace underpass::k8s {
 
-// Name of a Namespace: at most 63 of a-z, 0-9 and '-', a letter or digit at both ends.
+// Name of a Namespace, a Service or a port: at most 63 of a-z, 0-9 and '-', a letter or digit at both ends.
 bool is_dns_label(std::string_view text);
 
-// Name of a Pod or a ServiceAccount: such labels joined by dots, at most 253 characters in all.
+// Name of a Pod, a ServiceAccount, an EndpointSlice or a Node: such labels joined by dots, at most 253 characters in
+// all.
 bool is_dns_subdomain(std::string_view text);
 
 // As IpAddress::parse, and nothing behind a NUL.

@@ -16,6 +16,7 @@
 #include <utility>
 
 #include "agent/k8s/field.h"
+#include "agent/k8s/json_text.h"
 #include "agent/k8s/yaml_scalar.h"
 
 namespace underpass::k8s {
@@ -265,6 +266,7 @@ std::optional<YamlError> check_characters(std::string_view text) {
 
 std::expected<std::vector<YamlDocument>, YamlError> parse_yaml(std::string_view text) {
   if (auto error = check_characters(text)) return std::unexpected(std::move(*error));
+  if (auto documents = parse_json_text(text)) return std::move(*documents);
   const Lines lines(text);
   try {
     // To yaml-cpp the end of the text ends a quoted scalar too; a document's end inside one is an error to it.

@@ -14,7 +14,7 @@
 
 /* Raise it with every change of a key, a value or the meaning of a number below. Sockets that live through an upgrade
  * keep the old sk_msg program and its maps, so an agent refuses pinned maps of another layout instead of guessing. */
-#define UP_LAYOUT 2
+#define UP_LAYOUT 3
 
 #define UP_NS_NAME_LEN 64   /* RFC 1123 label, 63 + NUL */
 #define UP_POD_NAME_LEN 256 /* RFC 1123 subdomain, 253 + NUL */
@@ -149,6 +149,8 @@ struct up_pod {
 	__u32 peers_mesh;   /* 1: short-circuit-peers: mesh */
 	__u32 namespace_id; /* equal for two pods exactly when they are in one namespace */
 	__u32 learned;      /* 1: nobody said `on`: it was learned */
+	__u32 hash;         /* of its first address: by which a Maglev Service chooses for it, on every node alike */
+	__u32 pad;
 	char namespace_name[UP_NS_NAME_LEN];
 	char name[UP_POD_NAME_LEN];
 };
@@ -211,6 +213,7 @@ struct up_dir {
 	enum up_dir_state state;
 	enum up_why why; /* why the last message that went by TCP did */
 	__u32 first_seq; /* sequence number of the sender's first payload byte */
+	__u64 counted;   /* of tcp_bytes + redirected_bytes, what is in up_traffic */
 	__u16 reads;     /* recv() calls of the reader that returned payload, up to UP_FIRST_READS */
 	__u16 sure;      /* attempts in a row at which every sleeping reader was accounted for */
 	__u32 smallest;  /* size of the smallest message since the queue was last seen empty */
@@ -228,10 +231,14 @@ struct up_conn {
 	__u64 started_ns;
 	__u64 established_ns; /* 0: not yet */
 	enum up_way way;
-	enum up_why why;    /* way direct: why not short-circuit */
-	__u32 stopped;      /* 1: no new message is short-circuited */
-	__u32 closed;       /* bit UP_CLIENT, bit UP_SERVER: that end is closed */
-	enum up_why broken; /* why it cannot go on as TCP would: nothing more is sent, broken_end is reset */
+	enum up_why why; /* way direct: why not short-circuit */
+	__u32 stopped;   /* 1: no new message is short-circuited */
+	__u32 closed;    /* bit UP_CLIENT, bit UP_SERVER: that end is closed */
+	__u32 service;   /* up_service.id through which it was dialled, 0: none */
+	__be16 dialled_port;
+	__u16 pad;
+	struct up_addr dialled; /* where service is not 0: the address that connect() was called with */
+	enum up_why broken;     /* why it cannot go on as TCP would: nothing more is sent, broken_end is reset */
 	__u32 broken_end;
 	struct up_end end[2];
 	struct up_dir dir[2];
@@ -264,6 +271,7 @@ struct up_stats {
 	__u64 redirected_bytes;
 	__u64 fallbacks[UP_WHY_COUNT]; /* connections and messages, by enum up_why */
 	__u64 resets[UP_WHY_COUNT];    /* connections that could not go on, by enum up_why */
+	__u64 flows_lost;              /* events that found no room in up_flows */
 };
 
 /* up_sk: SK_STORAGE: what a socket knows of itself. Freed with the socket. */
@@ -271,6 +279,163 @@ struct up_sk {
 	__u64 conn;      /* id in up_conns, 0: none */
 	__u32 end;       /* UP_CLIENT or UP_SERVER */
 	enum up_why why; /* the decision of connect(): UP_WHY_NONE when this connection may be short-circuited */
+	/* Led through a Service by connect(), TCP or UDP: what the application asked for, and what it got. */
+	__u32 service; /* up_service.id, 0: not through one */
+	__be16 dialled_port;
+	__be16 backend_port;
+	struct up_addr dialled;
+	struct up_addr backend;
+};
+
+/* up_services: HASH: where Services are dialled. An unspecified address (0.0.0.0, ::) means any that is in up_nodes. */
+struct up_service_key {
+	struct up_addr addr;
+	__be16 port;
+	__u8 protocol; /* IPPROTO_TCP or IPPROTO_UDP */
+	__u8 pad;
+	__u32 pad2;
+};
+
+#define UP_SERVICE_MAGLEV 1u /* the slot is the one that up_maglev has for the client, not a random one */
+#define UP_SERVICE_EXTERNAL \
+	2u /* not at its cluster IPs, which have backends of their own (internalTrafficPolicy: Local) */
+
+/* A port of a Service in one family. All its frontends have the same value. */
+struct up_service {
+	__u32 id;         /* never re-used while a connection may name it */
+	__u32 slots;      /* how many of up_backends are its own; 0: nothing is ready */
+	__u32 affinity_s; /* a client stays with its backend for so many seconds after its last connection; 0: does not */
+	__u32 flags;
+	__be16 port; /* the Service's own, whichever frontend this is */
+	__u8 protocol;
+	__u8 v6;
+	__u32 pad;
+	char namespace_name[UP_NS_NAME_LEN];
+	char name[UP_NS_NAME_LEN];
+};
+
+/* up_backends: HASH: the backends of a Service's port, numbered from 0. */
+struct up_backend_key {
+	__u32 service;
+	__u32 slot;
+};
+
+struct up_backend {
+	struct up_addr addr;
+	__be16 port;
+	__u16 pad;
+	__u32 pad2;
+};
+
+/*
+ * up_maglev: HASH: Maglev's table (Eisenbud et al., NSDI 2016, section 3.4) of a Service's port, in blocks: for a
+ * client's hash the slot in up_backends. The number of entries is prime, as Maglev asks; a block and its key fit 2 KiB
+ * of the kernel's memory.
+ */
+#define UP_MAGLEV_ENTRIES 49919u
+#define UP_MAGLEV_BLOCK 960u
+#define UP_MAGLEV_BLOCKS 52u
+
+struct up_maglev_key {
+	__u32 service;
+	__u32 block;
+};
+
+struct up_maglev {
+	__u16 slot[UP_MAGLEV_BLOCK];
+};
+
+/* up_affinity: LRU_HASH: which backend a pod has with a Service whose sessionAffinity is ClientIP. */
+struct up_affinity_key {
+	__u64 client_netns;
+	__u32 service;
+	__u32 pad;
+};
+
+struct up_affinity {
+	struct up_backend backend;
+	__u64 last_ns;
+	__u32 slot; /* where that backend stood */
+	__u32 pad;
+};
+
+/* What the iterator up_udp_socks tells of each datagram socket that is connected through a Service. */
+struct up_udp_socket {
+	__u64 netns_cookie;
+	__u64 cookie;
+	struct up_addr local;
+	struct up_addr backend;
+	__be16 local_port;
+	__be16 backend_port;
+	__u32 service;
+};
+
+/* up_nodes: HASH by struct up_ip_key: addresses of nodes, at which NodePorts are dialled. Value: 1. */
+
+/* up_udp: LRU_HASH: how a datagram socket that is not connected was led, so that the answer seems to come from where
+ * the question went. */
+struct up_udp_key {
+	__u64 cookie;
+	struct up_addr backend;
+	__be16 port;
+	__u16 pad;
+	__u32 pad2;
+};
+
+struct up_udp {
+	struct up_addr dialled;
+	__be16 port;
+	__u16 pad;
+	__u32 service;
+};
+
+/*
+ * up_traffic: HASH: TCP connections of enrolled pods of this node, added up. The agent reads it once a second, adds
+ * what is new to the metrics istio_tcp_*, and forgets rows of pods that are gone. The row with a key of zeros is there
+ * from the beginning and takes what finds no room.
+ */
+struct up_traffic_key {
+	__u64 client_netns; /* 0: no enrolled pod of this node */
+	__u64 server_netns;
+	__u32 service; /* 0: none */
+	__u32 pad;
+};
+
+struct up_traffic {
+	__u64 opened;
+	__u64 closed;
+	__u64 sent;     /* bytes from client to server; of live connections as of the last second */
+	__u64 received; /* ... and back */
+};
+
+/* up_flows: RINGBUF of struct up_flow: connections of enrolled pods that began and ended. Lost when nobody takes them.
+ */
+enum up_flow_event {
+	UP_FLOW_OPENED = 0,
+	UP_FLOW_CLOSED = 1,
+	UP_FLOW_REFUSED = 2, /* the Service has no backend that is ready: client and dialled alone are known */
+};
+
+struct up_flow {
+	__u64 time_ns;
+	__u64 started_ns;
+	__u64 id; /* of the connection, 0 where it never came to be one */
+	enum up_flow_event event;
+	enum up_way way;
+	__u32 service;
+	__u8 protocol;
+	__u8 pad;
+	__be16 dialled_port;
+	struct up_addr dialled; /* where service is not 0 */
+	__u64 client_netns;
+	__u64 server_netns;
+	struct up_addr client;
+	struct up_addr server;
+	__be16 client_port;
+	__be16 server_port;
+	enum up_why why;
+	__u64 sent;
+	__u64 received;
 };
 
 #ifdef __cplusplus
@@ -281,18 +446,33 @@ struct up_sk {
 
 UP_ASSERT(sizeof(struct up_addr) == 16);
 UP_ASSERT(sizeof(struct up_config) == 40);
-UP_ASSERT(sizeof(struct up_pod) == 16 + UP_NS_NAME_LEN + UP_POD_NAME_LEN);
+UP_ASSERT(sizeof(struct up_pod) == 24 + UP_NS_NAME_LEN + UP_POD_NAME_LEN);
 UP_ASSERT(sizeof(struct up_ip_key) == 16);
 UP_ASSERT(sizeof(struct up_ip) == 8);
 UP_ASSERT(sizeof(struct up_source_key) == 48);
 UP_ASSERT(sizeof(struct up_source) == 32);
 UP_ASSERT(sizeof(struct up_end) == 48);
-UP_ASSERT(sizeof(struct up_dir) == 88);
-UP_ASSERT(sizeof(struct up_conn) == 40 + 2 * 48 + 2 * 88);
+UP_ASSERT(sizeof(struct up_dir) == 96);
+UP_ASSERT(sizeof(struct up_conn) == 64 + 2 * 48 + 2 * 96);
 UP_ASSERT(sizeof(struct up_budget) == 8);
 UP_ASSERT(sizeof(struct up_habits) == 32);
 UP_ASSERT(UP_WHY_COUNT <= 64);
-UP_ASSERT(sizeof(struct up_stats) == 8 * (5 + 2 * UP_WHY_COUNT));
-UP_ASSERT(sizeof(struct up_sk) == 16);
+UP_ASSERT(sizeof(struct up_stats) == 8 * (6 + 2 * UP_WHY_COUNT));
+UP_ASSERT(sizeof(struct up_sk) == 56);
+UP_ASSERT(sizeof(struct up_service_key) == 24);
+UP_ASSERT(sizeof(struct up_service) == 24 + 2 * UP_NS_NAME_LEN);
+UP_ASSERT(sizeof(struct up_backend_key) == 8);
+UP_ASSERT(sizeof(struct up_backend) == 24);
+UP_ASSERT(sizeof(struct up_maglev_key) == 8);
+UP_ASSERT(sizeof(struct up_maglev) == 2 * UP_MAGLEV_BLOCK);
+UP_ASSERT(UP_MAGLEV_BLOCK *UP_MAGLEV_BLOCKS >= UP_MAGLEV_ENTRIES);
+UP_ASSERT(sizeof(struct up_affinity_key) == 16);
+UP_ASSERT(sizeof(struct up_affinity) == 40);
+UP_ASSERT(sizeof(struct up_udp_key) == 32);
+UP_ASSERT(sizeof(struct up_udp) == 24);
+UP_ASSERT(sizeof(struct up_udp_socket) == 56);
+UP_ASSERT(sizeof(struct up_traffic_key) == 24);
+UP_ASSERT(sizeof(struct up_traffic) == 32);
+UP_ASSERT(sizeof(struct up_flow) == 128);
 
 #endif /* UNDERPASS_ABI_H */

@@ -160,4 +160,28 @@ constexpr std::string_view name_of(up_tcp_state state) {
   return kUnknownName;
 }
 
+constexpr std::string_view name_of(up_flow_event event) {
+  switch (event) {
+    case UP_FLOW_OPENED:
+      return "opened";
+    case UP_FLOW_CLOSED:
+      return "closed";
+    case UP_FLOW_REFUSED:
+      return "refused";
+  }
+  return kUnknownName;
+}
+
+// IANA protocol numbers, which are no enum of abi.h.
+constexpr std::string_view protocol_name(unsigned number) {
+  switch (number) {
+    case 6:
+      return "tcp";
+    case 17:
+      return "udp";
+    default:
+      return kUnknownName;
+  }
+}
+
 }  // namespace underpass

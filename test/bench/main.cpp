@@ -73,6 +73,8 @@ Outcome measure(const Arguments& arguments, const Plan& plan) {
   add("wrk", [&] { return measure_web(node, plan); });
   add("memory", [&] { return measure_memory(node); });
   add("unenrolled", [&] { return measure_unenrolled(node, plan); });
+  add("services", [&] { return measure_services(node, plan); });
+  add("services-scale", [&] { return measure_service_scale(plan); });
   outcome.auto_problem = node.auto_problem();
   return outcome;
 }
@@ -102,7 +104,9 @@ int run_rtt(RttArguments arguments) {
 
 void add_run_options(CLI::App& app, Arguments& arguments) {
   app.add_flag("--quick", arguments.quick, "Three short rounds: for a look, not for a number to quote");
-  app.add_option("--only", arguments.only, "Groups to run, of: rtt, rtt-2cpu, bulk, connect, wrk, memory, unenrolled")
+  app.add_option("--only", arguments.only,
+                 "Groups to run, of: rtt, rtt-sleep, rtt-2cpu, bulk, connect, wrk, memory, unenrolled, services, "
+                 "services-scale")
       ->delimiter(',')
       ->check(CLI::IsMember(std::vector<std::string>(kGroups.begin(), kGroups.end())))
       ->option_text("GROUP,...");

@@ -10,6 +10,7 @@
 #include <sstream>
 #include <stdexcept>
 
+#include "test/bench/service_objects.h"
 #include "test/support/files.h"
 #include "test/support/sockets.h"
 #include "test/support/traces.h"
@@ -22,6 +23,11 @@ constexpr std::array kShop{"a", "b"};
 constexpr std::array kLearned{"auto-client", "auto-server"};
 constexpr std::array kTcp{"tcp-client", "tcp-server"};
 constexpr std::array kPlain{"plain-client", "plain-server"};
+
+// Services before the servers of two pairs, and where these listen.
+constexpr const char* kShopService = "10.96.0.1";
+constexpr const char* kTcpService = "10.96.0.2";
+constexpr std::uint16_t kServerPort = 8080;
 
 // The number behind `label` in a file of lines "label: number ...", as /proc has them.
 double number_after(const std::string& text, const std::string& label) {
@@ -56,6 +62,9 @@ Node::Node(bool bridge_netfilter) {
   auto_problem_ = find_auto_problem();
   if (auto_problem_.empty()) teach();
   wait_enrolled();
+  put_service("shop", kShop, kShopService);
+  put_service("tcp", kTcp, kTcpService);
+  have_services(0);
 }
 
 std::string Node::find_auto_problem() const {
@@ -135,6 +144,52 @@ Pair Node::unix_socket(Cpus cpus) const {
   pair.variant = "unix";
   pair.host.clear();
   return pair;
+}
+
+void Node::put_service(const std::string& ns, const Pods& pods, const std::string& address) const {
+  const auto port = [](const char* name, const char* protocol) {
+    return test::ServicePortObject{
+        .name = name, .port = Pair::kServicePort, .target = std::to_string(kServerPort), .protocol = protocol};
+  };
+  world_.objects.put(test::ServiceObject{
+      .ns = ns, .name = "server", .cluster_ips = {address}, .ports = {port("tcp", "TCP"), port("udp", "UDP")}});
+  world_.objects.put(test::EndpointSliceObject{
+      .ns = ns,
+      .name = "server-x",
+      .service = "server",
+      .ports = {{.name = "tcp", .port = kServerPort}, {.name = "udp", .port = kServerPort, .protocol = "UDP"}},
+      .endpoints = {{.ip = world_.at(pods[1]).v4}}});
+}
+
+Pair Node::through_service(Cpus cpus) const {
+  Pair pair = enrolled_tcp(cpus);
+  pair.variant = "Service, off";
+  pair.port = kServerPort;
+  pair.service = kTcpService;
+  return pair;
+}
+
+Pair Node::short_circuit_through_service(Cpus cpus) const {
+  Pair pair = short_circuit(cpus);
+  pair.variant = "Service, on";
+  pair.port = kServerPort;
+  pair.service = kShopService;
+  return pair;
+}
+
+void Node::have_services(int count) {
+  const int files = (count + kServicesOfFile - 1) / kServicesOfFile;
+  const int before = (services_ + kServicesOfFile - 1) / kServicesOfFile;
+  for (int i = before; i < files; ++i) put_services(world_.objects, i);
+  for (int i = files; i < before; ++i) remove_services(world_.objects, i);
+  services_ = count;
+  constexpr std::size_t kOurs = 4;  // two Services with a TCP and a UDP port
+  const std::size_t services = kOurs + static_cast<std::size_t>(files) * kServicesOfFile;
+  const std::size_t slots = kOurs + static_cast<std::size_t>(files) * kServicesOfFile * kEndpointsOfService;
+  const bool there = test::eventually(test::seconds(60), [&] {
+    return world_.pinned.entries("up_services") == services && world_.pinned.entries("up_backends") == slots;
+  });
+  if (!there) throw std::runtime_error("Services do not come into the maps: " + world_.agent.log());
 }
 
 Place Node::unenrolled(int cpu) const {

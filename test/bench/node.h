@@ -51,6 +51,11 @@ class Node {
   [[nodiscard]] const std::string& auto_problem() const { return auto_problem_; }
   [[nodiscard]] Pair enrolled_tcp(Cpus cpus) const;  // enrolled, short-circuit off
   [[nodiscard]] Place unenrolled(int cpu) const;     // inside the agent's cgroup
+  // As the two above, through a Service.
+  [[nodiscard]] Pair through_service(Cpus cpus) const;
+  [[nodiscard]] Pair short_circuit_through_service(Cpus cpus) const;
+  // So many other Services, with ten endpoints each; waits until they are in the maps.
+  void have_services(int count);
 
   // As `underpassctl connections` tells it, of every connection to the pair's server that stands.
   struct Way {
@@ -75,10 +80,12 @@ class Node {
   [[nodiscard]] Pair between(const std::string& variant, const Pods& pods, const std::string& cgroup, Cpus cpus) const;
   void wait_enrolled() const;
   void teach() const;
+  void put_service(const std::string& ns, const Pods& pods, const std::string& address) const;
   [[nodiscard]] std::string find_auto_problem() const;
 
   test::World world_{test::kAccelerated, "ready", {.watchpoints = "auto"}};
   std::string auto_problem_;
+  int services_ = 0;  // as have_services() wants them
   PlainCgroup plain_cgroup_;
 };
 

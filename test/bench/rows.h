@@ -13,7 +13,8 @@
 
 namespace underpass::bench {
 
-inline constexpr std::array kGroups{"rtt", "rtt-sleep", "rtt-2cpu", "bulk", "connect", "wrk", "unenrolled", "memory"};
+inline constexpr std::array kGroups{"rtt", "rtt-sleep",  "rtt-2cpu", "bulk",     "connect",
+                                    "wrk", "unenrolled", "memory",   "services", "services-scale"};
 
 struct Plan {
   int rounds = 7;
@@ -40,5 +41,8 @@ std::vector<Row> measure_connects(const Node& node, const Plan& plan);
 std::vector<Row> measure_web(const Node& node, const Plan& plan);
 std::vector<Row> measure_unenrolled(Node& node, const Plan& plan);
 std::vector<Row> measure_memory(const Node& node);
+std::vector<Row> measure_services(Node& node, const Plan& plan);
+// 10,000 Services and 100,000 endpoints; an agent of its own.
+std::vector<Row> measure_service_scale(const Plan& plan);
 
 }  // namespace underpass::bench

@@ -14,7 +14,7 @@ namespace underpass::bench {
 
 UniqueFd listen_here(const Pair& pair) {
   const test::Place here{.netns = "", .v4 = pair.host, .v6 = pair.host};
-  return test::listen_at(here, pair.address(0).family());
+  return test::listen_at(here, pair.address(0).family(), {}, pair.port);
 }
 
 // The ends of a unix socketpair, made before the processes that inherit them; both empty for TCP.

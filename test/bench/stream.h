@@ -19,11 +19,18 @@ struct Pair {
   Place server{};
   std::string host{};  // the server's address; empty: a unix socketpair
   Wait wait = Wait::kInRecv;
+  std::uint16_t port = 0;  // at which the server listens; 0: a free one
+  std::string service{};   // of a Service before the server, the address; it has kServicePort
 
-  [[nodiscard]] test::Address address(std::uint16_t port) const { return test::Address::of(host, port); }
+  static constexpr std::uint16_t kServicePort = 80;
+
+  // Where the client dials a server that listens there.
+  [[nodiscard]] test::Address address(std::uint16_t listening) const {
+    return service.empty() ? test::Address::of(host, listening) : test::Address::of(service, kServicePort);
+  }
 };
 
-// A listener of the calling process at pair.host, on a free port.
+// A listener of the calling process at pair.host.
 UniqueFd listen_here(const Pair& pair);
 
 // Called while the connection of a run still stands: where its way is verified.

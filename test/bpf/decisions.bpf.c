@@ -7,6 +7,7 @@
 #include "budget.h"
 #include "kernel.h"
 #include "pods.h"
+#include "services.h"
 #include "short_circuit.h"
 #include "sources.h"
 
@@ -18,6 +19,9 @@ struct up_config config = {};
 __u64 netns = 0;
 __u32 number = 0; /* ISN, sequence number, message size */
 
+struct up_service_key dialled = {};
+__u32 sticky = 0;
+struct up_backend backend = {};
 __u64 result = 0;
 
 SEC("syscall")
@@ -71,6 +75,29 @@ SEC("syscall")
 int tokens_release(void *ctx)
 {
 	up_tokens_release(&direction, netns);
+	return 0;
+}
+
+/* 0: no Service is there, 1: nothing is ready, 2: `backend`. Random where `number` is 0, as connect() is. */
+SEC("syscall")
+int backend_choose(void *ctx)
+{
+	struct up_service_facts service;
+	struct up_backend chosen = {};
+	struct up_dial dial = {
+		.addr = dialled.addr,
+		.port = dialled.port,
+		.protocol = dialled.protocol,
+		.netns = netns,
+		.sticky = sticky,
+		.random = number ?: bpf_get_prandom_u32(),
+	};
+
+	result = 0;
+	if (!up_service_read(&dial, &service))
+		return 0;
+	result = up_backend_choose(&dial, &service, &chosen) ? 2 : 1;
+	backend = chosen;
 	return 0;
 }
 

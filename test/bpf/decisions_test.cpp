@@ -1,56 +1,19 @@
 // SPDX-License-Identifier: Apache-2.0
 // Table tests of the datapath's decisions, run in the kernel as they are compiled for it.
 #define DOCTEST_CONFIG_IMPLEMENT_WITH_MAIN
-#include <bpf/bpf.h>
 #include <doctest/doctest.h>
 
-#include <memory>
 #include <string>
 
+#include "test/bpf/decisions.h"
 #include "underpass/ip_address.h"
-// After the types that it uses.
-#include "decisions.skel.h"
 
 namespace {
 
 using underpass::IpAddress;
+using underpass::test::Decisions;
 
 constexpr std::uint64_t kPodNetns = 77;
-
-class Decisions {
- public:
-  Decisions() : skeleton_(decisions_bpf__open()) {
-    REQUIRE(skeleton_ != nullptr);
-    bpf_map* map = nullptr;
-    bpf_object__for_each_map(map, skeleton_->obj) bpf_map__set_pin_path(map, nullptr);
-    REQUIRE(decisions_bpf__load(skeleton_.get()) == 0);
-  }
-  decisions_bpf* operator->() { return skeleton_.get(); }
-
-  std::uint64_t run(const bpf_program* program) {
-    bpf_test_run_opts options{};
-    options.sz = sizeof(options);
-    REQUIRE(bpf_prog_test_run_opts(bpf_program__fd(program), &options) == 0);
-    REQUIRE(options.retval == 0);
-    return skeleton_->bss->result;
-  }
-
-  void put_pool(std::uint64_t pod) {
-    const up_budget empty{};
-    REQUIRE(bpf_map_update_elem(bpf_map__fd(skeleton_->maps.up_budget), &pod, &empty, BPF_ANY) == 0);
-  }
-  std::uint64_t used_of_pool(std::uint64_t pod) {
-    up_budget budget{};
-    REQUIRE(bpf_map_lookup_elem(bpf_map__fd(skeleton_->maps.up_budget), &pod, &budget) == 0);
-    return budget.used;
-  }
-
- private:
-  struct Destroy {
-    void operator()(decisions_bpf* skeleton) const { decisions_bpf__destroy(skeleton); }
-  };
-  std::unique_ptr<decisions_bpf, Destroy> skeleton_;
-};
 
 up_addr address(const std::string& text) { return IpAddress::parse(text).value().to_abi(); }
 

@@ -22,6 +22,7 @@
 #include <vector>
 
 #include "agent/compile/compile.h"
+#include "agent/compile/services.h"
 #include "agent/k8s/folder.h"
 #include "agent/state/store.h"
 #include "underpass/unique_fd.h"
@@ -102,13 +103,25 @@ std::string to_text(const model::Diagnostic& diagnostic) {
   return out + diagnostic.path + ": " + diagnostic.cause + "\n";
 }
 
+// Services as they are dialled from this node; nothing where there are none.
+std::string compile_services(const model::Snapshot& snapshot, const std::string& node_name) {
+  compile::ServiceCompiler compiler;
+  compiler.update(snapshot, node_name, {});
+  auto out = compile::to_text(compiler.tables());
+  for (const auto& conflict : compiler.conflicts()) {
+    out +=
+        "refused " + k8s::object_name(conflict.kind, conflict.id) + ": " + conflict.path + ": " + conflict.cause + "\n";
+  }
+  return out;
+}
+
 std::string run(const fs::path& folder) {
   const auto facts = read_facts(folder / "facts.json");
   const auto snapshot = read_objects(folder / "objects");
   compile::NamespaceIds ids;
   auto out = compile::to_text(compile::compile_tables(snapshot, facts.netns, facts.options, ids));
   for (const auto& diagnostic : snapshot.diagnostics) out += to_text(diagnostic);
-  return out;
+  return out + compile_services(snapshot, facts.options.node_name);
 }
 
 std::vector<std::string> split_lines(const std::string& text) {

@@ -12,20 +12,20 @@
 
 #include "test/support/files.h"
 #include "test/support/sockets.h"
-#include "underpass/unique_fd.h"
 
 namespace underpass::test {
-namespace {
 
-UniqueFd open_map(const fs::path& path) {
+UniqueFd open_pinned_map(const fs::path& path) {
   UniqueFd fd(::bpf_obj_get(path.c_str()));
   if (!fd) throw_errno("open pinned map " + path.string());
   return fd;
 }
 
+namespace {
+
 template <typename Value, typename Key>
 std::optional<Value> lookup(const fs::path& path, const Key& key) {
-  const UniqueFd map = open_map(path);
+  const UniqueFd map = open_pinned_map(path);
   Value value{};
   if (::bpf_map_lookup_elem(map.get(), &key, &value) != 0) {
     if (errno == ENOENT) return std::nullopt;
@@ -59,7 +59,7 @@ bool Pinned::any() const {
 }
 
 up_stats Pinned::stats() const {
-  const UniqueFd map = open_map(folder_ / "up_stats");
+  const UniqueFd map = open_pinned_map(folder_ / "up_stats");
   std::vector<up_stats> of_cpu(static_cast<std::size_t>(::libbpf_num_possible_cpus()));
   const __u32 key = 0;
   if (::bpf_map_lookup_elem(map.get(), &key, of_cpu.data()) != 0) throw_errno("look up in up_stats");
@@ -78,7 +78,7 @@ up_stats Pinned::stats() const {
 up_config Pinned::config() const { return lookup<up_config>(folder_ / "up_config", __u32{0}).value(); }
 
 void Pinned::set_config(const up_config& config) const {
-  const UniqueFd map = open_map(folder_ / "up_config");
+  const UniqueFd map = open_pinned_map(folder_ / "up_config");
   const __u32 key = 0;
   if (::bpf_map_update_elem(map.get(), &key, &config, BPF_ANY) != 0) throw_errno("write up_config");
 }
@@ -99,7 +99,7 @@ std::uint64_t Pinned::budget_used(std::uint64_t netns_cookie) const {
 }
 
 std::size_t Pinned::entries(const std::string& name) const {
-  const UniqueFd map = open_map(folder_ / name);
+  const UniqueFd map = open_pinned_map(folder_ / name);
   std::vector<std::byte> key(map_info(map.get()).value().key_size);
   std::size_t n = 0;
   for (const void* previous = nullptr; ::bpf_map_get_next_key(map.get(), previous, key.data()) == 0; ++n) {

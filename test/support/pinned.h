@@ -11,8 +11,12 @@
 
 #include "test/support/sandbox.h"
 #include "underpass/abi.h"
+#include "underpass/unique_fd.h"
 
 namespace underpass::test {
+
+// Throws where there is none.
+UniqueFd open_pinned_map(const std::filesystem::path& path);
 
 class Pinned {
  public:

@@ -158,8 +158,26 @@ TEST_CASE("connections view: all fields") {
      "source": {"ip": "10.0.0.7", "port": 40000, "namespace": "shop", "pod": "web",
                 "identity": "spiffe://cluster.local/ns/shop/sa/web"},
      "destination": {"ip": "10.0.0.9", "port": 80, "namespace": null, "pod": null, "identity": null, "service": null},
-     "way": "short-circuit", "tunnel": "none", "state": "established", "bytesSent": 110, "bytesReceived": 32000,
+     "dialled": null, "way": "short-circuit", "tunnel": "none", "state": "established", "bytesSent": 110, "bytesReceived": 32000,
      "bytesShortCircuited": 30100, "fallbackReason": null, "startedAt": "1970-01-02T00:00:02.500Z"})"));
+}
+
+TEST_CASE("connections view: the Service through which it was dialled") {
+  dataplane::Connection one = connection();
+  one.record.service = 3;
+  one.record.dialled = ip("fd00::a").to_abi();
+  one.record.dialled_port = htons(443);
+  const std::vector<dataplane::Connection> all{one};
+  const auto row = [&](const admin::ServiceName& name) {
+    return admin::connections_view(all, admin::PodIndex({}), admin::ClockOffset(hours(24)), name).at(0).as_object();
+  };
+  const json::object known = row([](std::uint32_t id) { return id == 3 ? "shop/web:443" : ""; });
+  CHECK(known.at("destination").at("service") == "shop/web:443");
+  CHECK(known.at("dialled") == "[fd00::a]:443");
+  const json::object gone = row([](std::uint32_t) { return ""; });
+  CHECK(gone.at("destination").at("service") == nullptr);
+  CHECK(gone.at("dialled") == "[fd00::a]:443");
+  CHECK(row({}).at("destination").at("service") == nullptr);
 }
 
 TEST_CASE("connections view: who is at an end") {

@@ -5,29 +5,18 @@
 #include <doctest/doctest.h>
 
 #include <boost/json/parse.hpp>
-#include <sstream>
 
 #include "agent/admin/detached_marker.h"
 #include "test/unit/admin_server_fixture.h"
+#include "test/unit/cli_outcome.h"
 #include "underpass/abi_names.h"
 
 using namespace underpass;
+using test::Outcome;
+using test::run_ctl;
 namespace json = boost::json;
 
 namespace {
-
-struct Outcome {
-  int code;
-  std::string out;
-  std::string err;
-};
-
-Outcome run(std::vector<std::string> arguments) {
-  std::ostringstream out;
-  std::ostringstream err;
-  const int code = cli::run(std::move(arguments), out, err);
-  return {code, out.str(), err.str()};
-}
 
 admin::Answer result(std::string_view text) { return json::parse(text); }
 
@@ -42,7 +31,7 @@ class FakeAgent {
 
   Outcome run(std::vector<std::string> arguments) {
     arguments.insert(arguments.begin(), {"--run-dir", server_.run_dir(), "--state-dir", server_.run_dir()});
-    return ::run(std::move(arguments));
+    return run_ctl(std::move(arguments));
   }
   [[nodiscard]] json::object asked() {
     return server_.thread.run([this] { return asked_; });
@@ -57,8 +46,8 @@ class FakeAgent {
 }  // namespace
 
 TEST_CASE("underpassctl: usage") {
-  CHECK(run({}).code == 2);
-  CHECK(run({}).err == "A subcommand is required\nRun with --help for more information.\n");
+  CHECK(run_ctl({}).code == 2);
+  CHECK(run_ctl({}).err == "A subcommand is required\nRun with --help for more information.\n");
   for (const std::vector<std::string>& wrong : std::vector<std::vector<std::string>>{
            {"nonsense"},
            {"pods", "status"},
@@ -82,7 +71,7 @@ TEST_CASE("underpassctl: usage") {
            {"relearn", "shop/web", "shop/db"},
        }) {
     CAPTURE(wrong.size() > 0 ? wrong.back() : "");
-    const Outcome outcome = run(wrong);
+    const Outcome outcome = run_ctl(wrong);
     CHECK(outcome.code == 2);
     CHECK(outcome.out.empty());
     CHECK(!outcome.err.empty());
@@ -90,7 +79,7 @@ TEST_CASE("underpassctl: usage") {
 }
 
 TEST_CASE("underpassctl: help and version") {
-  const Outcome help = run({"--help"});
+  const Outcome help = run_ctl({"--help"});
   CHECK(help.code == 0);
   for (const char* part : {"Usage: underpassctl [OPTIONS] SUBCOMMAND", "--run-dir DIR (/run/underpass)",
                            "Exit status:", "Examples:", "connections", "detach"}) {
@@ -107,7 +96,7 @@ TEST_CASE("underpassctl: help and version") {
                                                                                        {"relearn"}}) {
     std::vector<std::string> arguments = command;
     arguments.emplace_back("--help");
-    const Outcome outcome = run(arguments);
+    const Outcome outcome = run_ctl(arguments);
     CAPTURE(outcome.out);
     CHECK(outcome.code == 0);
     CHECK(outcome.err.empty());
@@ -115,13 +104,13 @@ TEST_CASE("underpassctl: help and version") {
     CHECK(outcome.out.contains("Exit status:"));
     CHECK(outcome.out.contains("see `underpassctl --help`"));
   }
-  CHECK(run({"--version"}).out == "underpassctl " UNDERPASS_VERSION "\n");
-  CHECK(run({"version"}).out == "underpassctl " UNDERPASS_VERSION "\n");
-  CHECK(run({"version", "-o", "json"}).out == "{\"version\":\"" UNDERPASS_VERSION "\"}\n");
+  CHECK(run_ctl({"--version"}).out == "underpassctl " UNDERPASS_VERSION "\n");
+  CHECK(run_ctl({"version"}).out == "underpassctl " UNDERPASS_VERSION "\n");
+  CHECK(run_ctl({"version", "-o", "json"}).out == "{\"version\":\"" UNDERPASS_VERSION "\"}\n");
 }
 
 TEST_CASE("underpassctl: help explains every reason that can be shown") {
-  const std::string help = run({"connections", "--help"}).out;
+  const std::string help = run_ctl({"connections", "--help"}).out;
   for (int why = UP_WHY_NONE + 1; why < UP_WHY_COUNT; ++why) {
     const auto name = std::string(name_of(static_cast<up_why>(why)));
     CAPTURE(name);
@@ -133,7 +122,7 @@ TEST_CASE("underpassctl: help explains every reason that can be shown") {
 TEST_CASE("underpassctl: without an agent") {
   test::TempFolder folder;
   for (const char* command : {"status", "pods", "connections"}) {
-    const Outcome outcome = run({command, "--run-dir", folder.path()});
+    const Outcome outcome = run_ctl({command, "--run-dir", folder.path()});
     CHECK(outcome.code == 3);
     CHECK(outcome.out.empty());
     CHECK(outcome.err ==
@@ -143,7 +132,7 @@ TEST_CASE("underpassctl: without an agent") {
               "Without an agent these still work: check, map list, map dump, detach --node, attach.\n");
   }
   const Outcome outcome =
-      run({"detach", "--namespace", "shop", "--run-dir", folder.path(), "--state-dir", folder.path()});
+      run_ctl({"detach", "--namespace", "shop", "--run-dir", folder.path(), "--state-dir", folder.path()});
   CHECK(outcome.code == 3);
   CHECK(outcome.err.ends_with("underpassctl: only --node can be detached without an agent\n"));
   CHECK(admin::load_detached_marker(folder.path()).value().is_empty());
@@ -179,7 +168,7 @@ TEST_CASE("underpassctl: empty tables have a header, and a word on standard erro
   FakeAgent agent(result("[]"));
   const Outcome connections = agent.run({"connections"});
   CHECK(connections.code == 0);
-  CHECK(connections.out.starts_with("ID  FROM  SOURCE  TO  DESTINATION  WAY"));
+  CHECK(connections.out.starts_with("ID  FROM  SOURCE  TO  DESTINATION  SERVICE  WAY"));
   CHECK(connections.err == "no connections\n");
   CHECK(agent.run({"pods"}).err == "no pods on this node\n");
   CHECK(agent.run({"pods", "-o", "json"}).err.empty());
@@ -251,7 +240,7 @@ TEST_CASE("underpassctl relearn") {
   CHECK(refusing.run({"relearn", "shop/c"}).code == 4);
   CHECK(refusing.run({"relearn", "shop/c"}).err == "underpassctl: Pod shop/c: not found on this node\n");
   test::TempFolder folder;
-  CHECK(run({"relearn", "shop/a", "--run-dir", folder.path()}).code == 3);
+  CHECK(run_ctl({"relearn", "shop/a", "--run-dir", folder.path()}).code == 3);
 }
 
 TEST_CASE("underpassctl attach: through the agent") {
@@ -267,7 +256,7 @@ TEST_CASE("underpassctl attach: without an agent the marker goes") {
   test::TempFolder folder;
   const auto attach = [&](std::vector<std::string> more) {
     more.insert(more.begin(), {"attach", "--run-dir", folder.path(), "--state-dir", folder.path()});
-    return run(std::move(more));
+    return run_ctl(std::move(more));
   };
   REQUIRE(admin::save_detached_marker(folder.path(), {.node = true, .namespaces = {"a", "b"}, .since = "then"}));
 

@@ -42,9 +42,10 @@ Bytes bytes_of(const Value& value) {
 }
 
 template <typename Value>
-std::string decoded(const char* type, const Value& value, std::span<const ArrayNames> arrays = {}) {
+std::string decoded(const char* type, const Value& value, std::span<const ArrayNames> arrays = {},
+                    std::span<const NumberNames> numbers = {}) {
   const Types types;
-  return json::serialize(BtfJson(types.types.get(), arrays).decode(types.id(type), bytes_of(value)));
+  return json::serialize(BtfJson(types.types.get(), arrays, numbers).decode(types.id(type), bytes_of(value)));
 }
 
 std::string compact(std::string_view golden) { return json::serialize(json::parse(golden)); }
@@ -57,7 +58,7 @@ TEST_CASE("btf json: the keys and values of abi.h") {
   up_pod pod{
       .mode = UP_MODE_ON, .peers_mesh = 1, .namespace_id = 3, .learned = 1, .namespace_name = "shop", .name = "web"};
   CHECK(decoded("up_pod", pod) ==
-        R"({"mode":"on","peers_mesh":1,"namespace_id":3,"learned":1,"namespace_name":"shop","name":"web"})");
+        R"({"mode":"on","peers_mesh":1,"namespace_id":3,"learned":1,"hash":0,"namespace_name":"shop","name":"web"})");
 
   up_source_key key{};
   key.server_netns = 18'446'744'073'709'551'615U;
@@ -81,7 +82,13 @@ TEST_CASE("btf json: the keys and values of abi.h") {
     "mapped": 1, "state": "close-wait"})"));
 
   up_sk sk{.conn = 9, .end = UP_SERVER, .why = UP_WHY_OTHER_SOCKMAP};
-  CHECK(decoded("up_sk", sk) == R"({"conn":"9","end":1,"why":"other-sockmap"})");
+  sk.service = 3;
+  sk.dialled_port = htons(80);
+  sk.backend_port = htons(8080);
+  sk.dialled = address("10.96.0.1");
+  sk.backend = address("10.0.0.7");
+  CHECK(decoded("up_sk", sk) == compact(R"({"conn": "9", "end": 1, "why": "other-sockmap", "service": 3,
+    "dialled_port": 80, "backend_port": 8080, "dialled": "10.96.0.1", "backend": "10.0.0.7"})"));
 }
 
 TEST_CASE("btf json: arrays that are indexed by an enum") {
@@ -103,6 +110,42 @@ TEST_CASE("btf json: arrays that are indexed by an enum") {
   CHECK(conn.at("dir").is_array());
 }
 
+TEST_CASE("btf json: Services, with protocols and flags by name") {
+  const std::vector<NumberNames> numbers{
+      {.type = "", .member = "protocol", .names = {{6, "tcp"}, {17, "udp"}}},
+      {.type = "up_service", .member = "flags", .flags = true, .names = {{1, "maglev"}, {4, "odd"}}},
+  };
+  up_service_key key{.addr = address("10.96.0.1"), .port = htons(80), .protocol = 6};
+  CHECK(decoded("up_service_key", key, {}, numbers) == R"({"addr":"10.96.0.1","port":80,"protocol":"tcp"})");
+  key.protocol = 132;
+  CHECK(decoded("up_service_key", key, {}, numbers) == R"({"addr":"10.96.0.1","port":80,"protocol":132})");
+  CHECK(decoded("up_service_key", key) == R"({"addr":"10.96.0.1","port":80,"protocol":132})");
+
+  up_service service{.id = 3, .slots = 2, .flags = 0, .port = htons(80), .protocol = 17, .namespace_name = "shop"};
+  std::strcpy(service.name, "web");
+  const auto flags_of = [&](std::uint32_t flags) {
+    service.flags = flags;
+    return json::serialize(json::parse(decoded("up_service", service, {}, numbers)).at("flags"));
+  };
+  CHECK(flags_of(0) == "[]");
+  CHECK(flags_of(UP_SERVICE_MAGLEV) == R"(["maglev"])");
+  CHECK(flags_of(5 | 8) == R"(["maglev","odd",8])");
+  CHECK(decoded("up_service", service, {}, numbers) == compact(R"({"id": 3, "slots": 2, "affinity_s": 0,
+    "flags": ["maglev", "odd", 8], "port": 80, "protocol": "udp", "v6": 0, "namespace_name": "shop", "name": "web"})"));
+
+  CHECK(decoded("up_backend_key", up_backend_key{.service = 3, .slot = 1}) == R"({"service":3,"slot":1})");
+  CHECK(decoded("up_affinity_key", up_affinity_key{.client_netns = 12, .service = 3}) ==
+        R"({"client_netns":"12","service":3})");
+  const up_affinity affinity{.backend = {.addr = address("fd00::7"), .port = htons(80)}, .last_ns = 5, .slot = 1};
+  CHECK(decoded("up_affinity", affinity) == R"({"backend":{"addr":"fd00::7","port":80},"last_ns":5,"slot":1})");
+  CHECK(decoded("up_udp_key", up_udp_key{.cookie = 9, .backend = address("10.0.0.7"), .port = htons(53)}) ==
+        R"({"cookie":"9","backend":"10.0.0.7","port":53})");
+  CHECK(decoded("up_udp", up_udp{.dialled = address("10.96.0.10"), .port = htons(53), .service = 3}) ==
+        R"({"dialled":"10.96.0.10","port":53,"service":3})");
+  CHECK(decoded("up_traffic_key", up_traffic_key{.client_netns = 1, .server_netns = 2, .service = 3}) ==
+        R"({"client_netns":"1","server_netns":"2","service":3})");
+}
+
 TEST_CASE("btf json: names of enumerators are those of abi_names.h") {
   const Types types;
   const BtfJson decoder(types.types.get(), {});
@@ -120,6 +163,7 @@ TEST_CASE("btf json: names of enumerators are those of abi_names.h") {
   check("up_mode", up_mode{});
   check("up_why", up_why{});
   check("up_tcp_state", up_tcp_state{});
+  check("up_flow_event", up_flow_event{});
 }
 
 TEST_CASE("btf json: everything else that C has") {

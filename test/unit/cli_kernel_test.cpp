@@ -16,34 +16,22 @@
 #include <cstring>
 #include <memory>
 #include <set>
-#include <sstream>
 #include <thread>
 #include <vector>
 
 #include "agent/admin/detached_marker.h"
-#include "agent/cli/app.h"
 #include "test/unit/cli_btf_types.h"
+#include "test/unit/cli_outcome.h"
 #include "test/unit/temp_folder.h"
 #include "underpass/ip_address.h"
 
 using namespace underpass;
+using test::Outcome;
 using test::require;
+using test::run_ctl;
 namespace json = boost::json;
 
 namespace {
-
-struct Outcome {
-  int code;
-  std::string out;
-  std::string err;
-};
-
-Outcome run(std::vector<std::string> arguments) {
-  std::ostringstream out;
-  std::ostringstream err;
-  const int code = cli::run(std::move(arguments), out, err);
-  return {code, out.str(), err.str()};
-}
 
 // A bpffs of our own; its mount is gone with the test's mount namespace at the latest.
 class Bpffs {
@@ -84,7 +72,7 @@ class PinnedMaps {
   }
 
   [[nodiscard]] json::object dump(const std::string& name) const {
-    const Outcome outcome = run({"map", "dump", name, "-o", "json", "--bpffs", bpffs.path()});
+    const Outcome outcome = run_ctl({"map", "dump", name, "-o", "json", "--bpffs", bpffs.path()});
     if (outcome.code != 0) throw std::runtime_error(outcome.err);
     return json::parse(outcome.out).as_object();
   }
@@ -154,8 +142,8 @@ TEST_CASE("map dump: hashes of the mesh") {
       up_pod{.mode = UP_MODE_ON, .peers_mesh = 1, .namespace_id = 2, .learned = 0, .namespace_name = "a", .name = "b"});
   CHECK(json::serialize(maps.dump("up_pods")) ==
         compact(R"({"map": "up_pods", "type": "hash", "note": null, "entries": [
-    {"key": "7", "value": {"mode": "on", "peers_mesh": 1, "namespace_id": 2, "learned": 0, "namespace_name": "a", "name": "b"}},
-    {"key": "12", "value": {"mode": "auto", "peers_mesh": 0, "namespace_id": 1, "learned": 0, "namespace_name": "shop", "name": "web"}}]})"));
+    {"key": "7", "value": {"mode": "on", "peers_mesh": 1, "namespace_id": 2, "learned": 0, "hash": 0, "namespace_name": "a", "name": "b"}},
+    {"key": "12", "value": {"mode": "auto", "peers_mesh": 0, "namespace_id": 1, "learned": 0, "hash": 0, "namespace_name": "shop", "name": "web"}}]})"));
 
   maps.put("up_ips", up_ip_key{address("10.0.0.7")}, up_ip{12});
   maps.put("up_ips", up_ip_key{address("fd00::7")}, up_ip{12});
@@ -173,6 +161,35 @@ TEST_CASE("map dump: hashes of the mesh") {
   CHECK(row.at("end").at("server").at("port") == 80);
   CHECK(row.at("dir").at("client").at("why") == "reader-waits");
   CHECK(row.at("dir").at("server").at("state") == "tcp");
+}
+
+TEST_CASE("map dump: Services") {
+  const PinnedMaps maps;
+  up_service service{.id = 3, .slots = 1, .affinity_s = 10800, .flags = UP_SERVICE_MAGLEV, .port = htons(80)};
+  service.protocol = 6;
+  std::strcpy(service.namespace_name, "shop");
+  std::strcpy(service.name, "web");
+  maps.put("up_services", up_service_key{.addr = address("10.96.0.1"), .port = htons(80), .protocol = 6}, service);
+  CHECK(json::serialize(maps.dump("up_services").at("entries")) == compact(R"([
+    {"key": {"addr": "10.96.0.1", "port": 80, "protocol": "tcp"},
+     "value": {"id": 3, "slots": 1, "affinity_s": 10800, "flags": ["maglev"], "port": 80, "protocol": "tcp", "v6": 0,
+               "namespace_name": "shop", "name": "web"}}])"));
+  maps.put("up_backends", up_backend_key{.service = 3, .slot = 0},
+           up_backend{.addr = address("10.0.0.7"), .port = htons(8080)});
+  CHECK(json::serialize(maps.dump("up_backends").at("entries")) == compact(R"([
+    {"key": {"service": 3, "slot": 0}, "value": {"addr": "10.0.0.7", "port": 8080}}])"));
+  maps.put("up_affinity", up_affinity_key{.client_netns = 12, .service = 3},
+           up_affinity{.backend = {.addr = address("10.0.0.7"), .port = htons(8080)}, .last_ns = 5});
+  CHECK(json::serialize(maps.dump("up_affinity").at("entries")) == compact(R"([
+    {"key": {"client_netns": "12", "service": 3},
+     "value": {"backend": {"addr": "10.0.0.7", "port": 8080}, "last_ns": 5, "slot": 0}}])"));
+  maps.put("up_nodes", up_ip_key{address("192.168.0.1")}, std::uint32_t{1});
+  CHECK(json::serialize(maps.dump("up_nodes").at("entries")) == R"([{"key":{"addr":"192.168.0.1"},"value":1}])");
+  maps.put("up_traffic", up_traffic_key{.client_netns = 1, .server_netns = 2, .service = 3},
+           up_traffic{.opened = 2, .closed = 1, .sent = 10, .received = 20});
+  CHECK(json::serialize(maps.dump("up_traffic").at("entries")) == compact(R"([
+    {"key": {"client_netns": "1", "server_netns": "2", "service": 3},
+     "value": {"opened": 2, "closed": 1, "sent": 10, "received": 20}}])"));
 }
 
 TEST_CASE("map dump: arrays, also per CPU") {
@@ -201,7 +218,8 @@ TEST_CASE("map dump: arrays, also per CPU") {
                                      {"redirected_messages", 0},
                                      {"redirected_bytes", 10 * cpus},
                                      {"fallbacks", {{"not-local", cpus}}},
-                                     {"resets", json::object{}}}));
+                                     {"resets", json::object{}},
+                                     {"flows_lost", 0}}));
 
   // Values that are no counters are shown one by one, each at its own 8-byte step.
   struct Slot {
@@ -312,25 +330,25 @@ TEST_CASE("underpassctl map: list and dump") {
   const std::vector<std::string> bpffs{"--bpffs", maps.bpffs.path()};
   const auto ctl = [&](std::vector<std::string> arguments) {
     arguments.insert(arguments.end(), bpffs.begin(), bpffs.end());
-    return run(arguments);
+    return run_ctl(arguments);
   };
 
   const Outcome list = ctl({"map", "list"});
   CAPTURE(list.out);
   CHECK(list.code == 0);
   CHECK(list.err.empty());
-  CHECK(list.out.contains("\nup_pods       hash                1      1024   8 B  336 B\n"));
-  CHECK(list.out.contains("\nup_sk         sk_storage          -         -   4 B   16 B\n"));
+  CHECK(list.out.contains("\nup_pods       hash                1      1024   8 B  344 B\n"));
+  CHECK(list.out.contains("\nup_sk         sk_storage          -         -   4 B   56 B\n"));
   CHECK(!list.out.contains("a_program"));
   CHECK(!list.out.contains("a_folder"));
   const json::array rows = json::parse(ctl({"map", "list", "-o", "json"}).out).as_array();
-  CHECK(rows.size() == 16);
+  CHECK(rows.size() == 23);
 
   CHECK(ctl({"map", "dump", "up_pods"}).out ==
         "up_pods: hash, 1 entry of 1024\n"
         "\n"
-        "KEY  MODE  PEERS_MESH  NAMESPACE_ID  LEARNED  NAMESPACE_NAME  NAME\n"
-        "7    on    0           1             0        shop            web\n");
+        "KEY  MODE  PEERS_MESH  NAMESPACE_ID  LEARNED  HASH  NAMESPACE_NAME  NAME\n"
+        "7    on    0           1             0        0     shop            web\n");
   CHECK(json::parse(ctl({"map", "dump", "up_pods", "-o", "json"}).out).at("map") == "up_pods");
 
   const Outcome all = ctl({"map", "dump", "all"});
@@ -351,18 +369,18 @@ TEST_CASE("underpassctl map: nothing is pinned") {
   test::TempFolder folder;
   const std::string note =
       "no maps in " + (folder / "underpass").string() + ": nothing is attached, or the agent has another --bpffs\n";
-  const Outcome list = run({"map", "list", "--bpffs", folder.path()});
+  const Outcome list = run_ctl({"map", "list", "--bpffs", folder.path()});
   CHECK(list.code == 0);
   CHECK(list.out == "NAME  TYPE  ENTRIES  CAPACITY  KEY  VALUE\n");
   CHECK(list.err == note);
-  CHECK(run({"map", "dump", "all", "--bpffs", folder.path()}).err == note);
-  CHECK(run({"map", "dump", "all", "-o", "json", "--bpffs", folder.path()}).out == "[]\n");
-  CHECK(run({"map", "dump", "up_pods", "--bpffs", folder.path()}).code == 4);
+  CHECK(run_ctl({"map", "dump", "all", "--bpffs", folder.path()}).err == note);
+  CHECK(run_ctl({"map", "dump", "all", "-o", "json", "--bpffs", folder.path()}).out == "[]\n");
+  CHECK(run_ctl({"map", "dump", "up_pods", "--bpffs", folder.path()}).code == 4);
 }
 
 TEST_CASE("underpassctl check: without an agent the kernel is asked") {
   test::TempFolder folder;
-  const Outcome outcome = run({"check", "-o", "json", "--run-dir", folder.path()});
+  const Outcome outcome = run_ctl({"check", "-o", "json", "--run-dir", folder.path()});
   const json::array rows = json::parse(outcome.out).as_array();
   REQUIRE(!rows.empty());
   bool good = true;
@@ -374,7 +392,7 @@ TEST_CASE("underpassctl detach: without an agent and without pins there is the m
   const Bpffs bpffs;
   test::TempFolder folder;
   const auto ctl = [&](const char* command) {
-    return run({command, "--run-dir", folder.path(), "--state-dir", folder / "state", "--bpffs", bpffs.path()});
+    return run_ctl({command, "--run-dir", folder.path(), "--state-dir", folder / "state", "--bpffs", bpffs.path()});
   };
   const Outcome detached = ctl("detach");
   CAPTURE(detached.err);

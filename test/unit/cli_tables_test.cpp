@@ -7,6 +7,8 @@
 #include <boost/json/parse.hpp>
 #include <sstream>
 
+#include "agent/cli/service_tables.h"
+
 using namespace underpass;
 using namespace underpass::cli;
 using namespace std::chrono;
@@ -80,21 +82,23 @@ TEST_CASE("cli tables: pods") {
 
 TEST_CASE("cli tables: connections") {
   const auto now = sys_days(2026y / March / 1) + 9h + 3min + 12s;
-  CHECK(
-      connections_table(json::parse(R"([
+  CHECK(connections_table(json::parse(R"([
     {"id": "4711", "source": {"ip": "10.0.0.7", "port": 40000, "namespace": "shop", "pod": "web"},
-     "destination": {"ip": "fd00::9", "port": 80, "namespace": null, "pod": null}, "way": "short-circuit",
+     "destination": {"ip": "fd00::9", "port": 80, "namespace": null, "pod": null, "service": "shop/api:80"},
+     "way": "short-circuit",
      "state": "established", "bytesSent": 1258291, "bytesReceived": 12, "bytesShortCircuited": 1258303,
      "fallbackReason": "first-message", "startedAt": "2026-03-01T09:00:00.000Z"},
     {"id": "5", "way": "direct", "state": null, "source": null, "bytesSent": -1, "startedAt": "nonsense"}])"),
-                        now)
-          .to_text() ==
-      "ID    FROM      SOURCE          TO  DESTINATION   WAY            STATE           SENT  RECEIVED  "
-      "SHORT-CIRCUITED  FALLBACK         AGE\n"
-      "4711  shop/web  10.0.0.7:40000  -   [fd00::9]:80  short-circuit  established  1.2 MiB      12 B          "
-      "1.2 MiB  first-message  3m12s\n"
-      "5     -         -               -   -             direct         -                  -         -                "
-      "-  -                  -\n");
+                          now)
+            .to_text() ==
+        "ID    FROM      SOURCE          TO  DESTINATION   SERVICE      WAY            STATE           SENT  RECEIVED  "
+        "SHORT-CIRCUITED  FALLBACK         AGE\n"
+        "4711  shop/web  10.0.0.7:40000  -   [fd00::9]:80  shop/api:80  short-circuit  established  1.2 MiB      12 B  "
+        "        "
+        "1.2 MiB  first-message  3m12s\n"
+        "5     -         -               -   -             -            direct         -                  -         -  "
+        "              "
+        "-  -                  -\n");
 }
 
 TEST_CASE("cli tables: what an agent of another version sends is shown as far as it goes") {
@@ -106,7 +110,66 @@ TEST_CASE("cli tables: what an agent of another version sends is shown as far as
     CHECK(!connections_table(value, {}).to_text().empty());
     CHECK(!capabilities_table(value).to_text().empty());
     CHECK(!cut_table(value).to_text().empty());
+    CHECK(!services_table(value).to_text().empty());
+    CHECK(!explain_text(value).empty());
+    CHECK(!flow_line(value).empty());
   }
+}
+
+TEST_CASE("cli tables: services") {
+  CHECK(services_table(json::parse(R"([
+    {"namespace": "shop", "name": "web", "port": 80, "protocol": "tcp", "family": "IPv4",
+     "frontends": ["10.96.0.1:80", "*:30080"],
+     "backends": [{"ip": "10.0.0.7", "port": 8080, "weight": 1, "pod": "shop/web-1"},
+                  {"ip": "10.0.0.8", "port": 8080}, {"ip": "10.0.0.9", "port": 8080}],
+     "loadBalancing": "maglev", "affinitySeconds": 10800, "state": "active", "cause": null},
+    {"namespace": "shop", "name": "none", "port": 53, "protocol": "udp", "family": "IPv6",
+     "frontends": ["[fd00::1]:53"], "backends": [], "loadBalancing": "random", "affinitySeconds": 0, "state": "active",
+     "cause": null},
+    {"namespace": "shop", "name": "late", "port": null, "protocol": null, "family": null, "frontends": [],
+     "backends": [], "loadBalancing": null, "affinitySeconds": 0, "state": "refused", "cause": "taken"}])"))
+            .to_text() ==
+        "NAMESPACE  NAME  PORT    FAMILY  FRONTENDS             BACKENDS                            LB      AFFINITY  "
+        "STATE    WHY\n"
+        "shop       web   80/tcp  IPv4    10.96.0.1:80,*:30080  3: 10.0.0.7:8080,10.0.0.8:8080,...  maglev  3h        "
+        "active   -\n"
+        "shop       none  53/udp  IPv6    [fd00::1]:53          0                                   random  -         "
+        "active   -\n"
+        "shop       late  -       -       -                     -                                   -       -         "
+        "refused  taken\n");
+}
+
+TEST_CASE("cli tables: an explanation") {
+  CHECK(explain_text(json::parse(R"({"verdict": "deny", "way": "direct", "reason": "none is ready",
+    "decidedBy": {"kind": "Service", "namespace": "shop", "name": "web", "rule": null}, "service": "shop/web:80",
+    "dialled": "10.96.0.1:80", "backends": ["10.0.0.7:8080", "10.0.0.8:8080"]})")) ==
+        "VERDICT     deny\n"
+        "WAY         direct\n"
+        "REASON      none is ready\n"
+        "DECIDED BY  Service shop/web\n"
+        "SERVICE     shop/web:80\n"
+        "DIALLED     10.96.0.1:80\n"
+        "BACKENDS    10.0.0.7:8080,10.0.0.8:8080\n");
+  CHECK(explain_text(json::parse(R"({"decidedBy": {"kind": "K", "namespace": "a", "name": "b", "rule": 1}})"))
+            .contains("DECIDED BY  K a/b, rule 1\n"));
+}
+
+TEST_CASE("cli tables: flows have columns that do not move") {
+  CHECK(flows_header() ==
+        "TIME                      EVENT    PROTO  FROM                  SOURCE                 TO                    "
+        "DESTINATION            SERVICE               WAY                 SENT   RECEIVED  DURATION  FALLBACK\n");
+  CHECK(flow_line(json::parse(R"({"seq": 1, "time": "2026-03-01T09:00:00.000Z", "event": "closed", "protocol": "tcp",
+    "way": "direct", "source": {"ip": "10.0.0.7", "port": 40000, "namespace": "shop", "pod": "web-1"},
+    "destination": {"ip": "10.0.0.9", "port": 5432, "namespace": null, "pod": null, "service": "shop/db:5432"},
+    "bytesSent": 10, "bytesReceived": 1258291, "durationMs": 3999, "fallbackReason": "not-local"})")) ==
+        "2026-03-01T09:00:00.000Z  closed   tcp    shop/web-1            10.0.0.7:40000         -                     "
+        "10.0.0.9:5432          shop/db:5432          direct              10 B    1.2 MiB        3s  not-local\n");
+  const std::string refused = flow_line(json::parse(R"({"event": "refused", "dialled": "10.96.0.1:80", "way": null,
+    "destination": {"ip": null, "port": null, "service": "a/name-that-is-longer-than-its-column:80"},
+    "durationMs": null})"));
+  CHECK(refused.contains("  10.96.0.1:80           a/name-that-is-longer-than-its-column:80  -  "));
+  CHECK(refused.ends_with("         -  -\n"));
+  CHECK(flow_line(json::parse(R"({"durationMs": 850, "source": {"pod": "x\u001b"}})")).contains("850ms"));
 }
 
 TEST_CASE("cli tables: maps") {

@@ -53,6 +53,7 @@ metadata:
     underpass.dev/netns: /var/run/netns/web
     underpass.dev/short-circuit: on
     underpass.dev/short-circuit-peers: mesh
+    underpass.dev/weight: "50"
     example.com/anything: 5
 spec:
   nodeName: node-a
@@ -63,7 +64,8 @@ status:
   phase: Running
   podIP: 10.0.0.7
   podIPs: [{ip: 10.0.0.7}, {ip: "fd00::7"}]
-  conditions: anything
+  conditions: [{type: Initialized, status: "True"}, {type: Ready, status: "False"}]
+  qosClass: 5
 )");
   REQUIRE(pod.has_value());
   CHECK(*pod == model::Pod{
@@ -79,6 +81,9 @@ status:
                                  .short_circuit = model::ShortCircuit::kOn,
                                  .short_circuit_peers = model::ShortCircuitPeers::kMesh},
                     .netns_path = "/var/run/netns/web",
+                    .ready = false,
+                    .ports = {{"", model::Protocol::kTcp, 80}},
+                    .weight = 50,
                 });
 }
 
@@ -138,6 +143,20 @@ TEST_CASE("pod: phases, host network, other meshes") {
   CHECK_FALSE(good("annotations: {ambient.istio.io/redirection: disabled}").other_mesh);
 }
 
+TEST_CASE("pod: what makes an endpoint of it") {
+  CHECK(good("", "status: {conditions: [{type: Ready, status: 'True'}]}").ready);
+  CHECK(good("", "status: {conditions: [{type: PodScheduled, status: 'False'}]}").ready);
+  CHECK_FALSE(good("", "status: {conditions: [{type: Ready, status: Unknown}]}").ready);
+  CHECK_FALSE(good("").deleting);
+  CHECK(good("deletionTimestamp: 2026-01-02T03:04:05Z").deleting);
+  const auto ports = good("",
+                          "spec: {containers: [{ports: [{name: http, containerPort: 8080}, {protocol: SCTP}]}, {}, "
+                          "{ports: [{name: dns, protocol: UDP, containerPort: 53}]}]}")
+                         .ports;
+  CHECK(ports ==
+        std::vector<model::EndpointPort>{{"http", model::Protocol::kTcp, 8080}, {"dns", model::Protocol::kUdp, 53}});
+}
+
 TEST_CASE("pod: the netns annotation counts for the folder source alone") {
   const auto text = pod_with("annotations: {underpass.dev/netns: /var/run/netns/web}", "");
   CHECK(decode(text, true)->netns_path == "/var/run/netns/web");
@@ -169,6 +188,21 @@ TEST_CASE("pod: what is wrong is said by object, path and cause") {
       {"", "status: running", "status: \"running\": must be a mapping"},
       {"", "status: {phase: running}",
        "status.phase: \"running\": must be one of Pending, Running, Succeeded, Failed, Unknown"},
+      {"", "status: {conditions: anything}", "status.conditions: \"anything\": must be a list"},
+      {"", "status: {conditions: [{type: Ready, status: True}]}",
+       "status.conditions[0].status: true: must be a string (put it in quotes)"},
+      {"", "status: {conditions: [{type: Ready, status: Yes}]}",
+       "status.conditions[0].status: \"Yes\": must be one of True, False, Unknown"},
+      {"", "spec: {containers: [{ports: [{containerPort: 0}]}]}",
+       "spec.containers[0].ports[0].containerPort: 0: must be 1 to 65535"},
+      {"", "spec: {containers: [{ports: [{name: http}]}]}", "spec.containers[0].ports[0].containerPort: missing"},
+      {"", "spec: {containers: [{ports: [{protocol: tcp, containerPort: 1}]}]}",
+       "spec.containers[0].ports[0].protocol: \"tcp\": must be one of TCP, UDP"},
+      {"deletionTimestamp: 5", "", "metadata.deletionTimestamp: 5: must be a string (put it in quotes)"},
+      {"annotations: {underpass.dev/weight: '0'}", "",
+       "metadata.annotations[underpass.dev/weight]: \"0\": must be 1 to 100"},
+      {"annotations: {underpass.dev/weight: 5}", "",
+       "metadata.annotations[underpass.dev/weight]: 5: must be a string (put it in quotes)"},
       {"", "spec: {hostNetwork: 'true'}", "spec.hostNetwork: \"true\": must be true or false"},
       {"", "spec: {nodeName: Node_A}",
        "spec.nodeName: \"Node_A\": not an RFC 1123 subdomain (a-z, 0-9, - and ., at most 253)"},

@@ -42,7 +42,14 @@ TEST_CASE("decode: which objects are ours") {
       {"{apiVersion: v1, kind: Pod, metadata: {name: web}}", "Pod default/web\n"},
       {"{apiVersion: v1, kind: Pod, metadata: {name: web, namespace: null}}", "Pod default/web\n"},
       {"{apiVersion: v1, kind: Pod, metadata: {name: web.with.dots, namespace: shop}}", "Pod shop/web.with.dots\n"},
+      {"{apiVersion: v1, kind: Service, metadata: {name: web, namespace: shop}}", "Service shop/web\n"},
+      {"{apiVersion: v1, kind: Node, metadata: {name: node-a.example.com}}", "Node node-a.example.com\n"},
+      {"{apiVersion: discovery.k8s.io/v1, kind: EndpointSlice, metadata: {name: web-x.y}, addressType: IPv4}",
+       "EndpointSlice default/web-x.y\n"},
       // Not ours, or not yet.
+      {"{apiVersion: serving.knative.dev/v1, kind: Service, metadata: 5}", ""},
+      {"{apiVersion: example.com/v1, kind: EndpointSlice, metadata: 5}", ""},
+      {"{apiVersion: discovery.k8s.io/v1, kind: Other, metadata: 5}", ""},
       {"{apiVersion: v1, kind: ConfigMap, metadata: {name: x}}", ""},
       {"{apiVersion: apps/v1, kind: Deployment}", ""},
       {"{apiVersion: example.com/v1, kind: Pod, metadata: 5}", ""},
@@ -56,6 +63,16 @@ TEST_CASE("decode: which objects are ours") {
       {"{kind: Pod}", "unreadable a.yaml:1: apiVersion: missing: not a Kubernetes object\n"},
       {"{kind: 5, apiVersion: v1}", "unreadable a.yaml:1: kind: 5: must be a string (put it in quotes)\n"},
       {"{kind: Pod, apiVersion: v2}", "unreadable a.yaml:1: Pod: apiVersion: \"v2\": must be \"v1\"\n"},
+      {"{kind: EndpointSlice, apiVersion: v1}",
+       "unreadable a.yaml:1: EndpointSlice: apiVersion: \"v1\": must be \"discovery.k8s.io/v1\"\n"},
+      {"{kind: EndpointSliceList, apiVersion: discovery.k8s.io/v1beta1}",
+       "unreadable a.yaml:1: EndpointSliceList: apiVersion: \"discovery.k8s.io/v1beta1\": must be "
+       "\"discovery.k8s.io/v1\"\n"},
+      {"{kind: Service, apiVersion: v1, metadata: {name: a.b}}",
+       "unreadable a.yaml:1: Service: metadata.name: \"a.b\": not an RFC 1123 label (a-z, 0-9 and -, at most 63)\n"},
+      {"{kind: Node, apiVersion: v1, metadata: {name: Node}}",
+       "unreadable a.yaml:1: Node: metadata.name: \"Node\": not an RFC 1123 subdomain (a-z, 0-9, - and ., at most "
+       "253)\n"},
       {"{kind: Pod, apiVersion: v1}", "unreadable a.yaml:1: Pod: metadata.name: missing\n"},
       {"{kind: Pod, apiVersion: v1, metadata: []}", "unreadable a.yaml:1: Pod: metadata: a list: must be a mapping\n"},
       {"{kind: Pod, apiVersion: v1, metadata: {name: 7}}",
@@ -104,6 +121,12 @@ TEST_CASE("decode: lists are taken apart") {
   CHECK(decode("{apiVersion: v1, kind: PodList, items: [{metadata: {name: a}}, {metadata: {name: b}}]}") ==
         "Pod default/a\nPod default/b\n");
   CHECK(decode("{apiVersion: v1, kind: NamespaceList, items: [{metadata: {name: a}}]}") == "Namespace a\n");
+  CHECK(decode("{apiVersion: v1, kind: ServiceList, items: [{metadata: {name: a}}]}") == "Service default/a\n");
+  CHECK(decode("{apiVersion: v1, kind: NodeList, items: [{metadata: {name: a.b}}]}") == "Node a.b\n");
+  CHECK(decode("{apiVersion: discovery.k8s.io/v1, kind: EndpointSliceList, items: [{metadata: {name: a}, "
+               "addressType: IPv6}]}") == "EndpointSlice default/a\n");
+  CHECK(decode("{apiVersion: v1, kind: List, items: [{apiVersion: discovery.k8s.io/v1, kind: EndpointSlice, "
+               "metadata: {name: a}, addressType: IPv6}]}") == "EndpointSlice default/a\n");
   CHECK(decode("{apiVersion: v1, kind: ConfigMapList, items: [{metadata: {name: a}}]}") == "");
   CHECK(decode("{apiVersion: v1, kind: List}") == "");
   CHECK(decode("{apiVersion: v1, kind: List, items: {}}") ==

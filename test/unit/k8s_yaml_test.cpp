@@ -96,6 +96,27 @@ TEST_CASE("yaml: documents know their line") {
   CHECK((*documents)[1].line == 6);
 }
 
+TEST_CASE("yaml: JSON, and what is JSON but for a little") {
+  CHECK(parse(R"({"a": [1, -2.5, true, null, "x: \"{\\"], "b": {}})") ==
+        R"({"a":[1,-2.5E0,true,null,"x: \"{\\"],"b":{}})"
+        "\n");
+  CHECK(parse("---\n{\"a\": 1}\n--- \n\n{\"b\":\n 2}\n---\n") == "{\"a\":1}\n{\"b\":2}\n");
+  CHECK(parse("{\"a\": 1}\n---\nb: 2\n") == "{\"a\":1}\n{\"b\":2}\n");
+  CHECK(parse("{\"a\": 1} # one\n") == "{\"a\":1}\n");
+  CHECK(parse("{\"a\": on,}") == "{\"a\":\"on\"}\n");
+  CHECK(parse("{\n\"a\": {\"b\": 1,\n\"b\": 2}}\n") == "3: duplicate key \"b\"");
+  CHECK(parse("{\"a\": 1}\n{\"b\": 2}\n") ==
+        "2: more text after the end of the document: wrong indentation, or --- is missing");
+  CHECK(parse("{\"a\": 1,\n\"b\": }") == "{\"a\":1,\"b\":null}\n");
+  CHECK(parse(repeat("{\"a\":", kYamlMaxDepth) + "{}" + repeat("}", kYamlMaxDepth)) == "1: nested more than 128 deep");
+  CHECK(parse("{\"a\": [0" + repeat(",0", kYamlMaxValues) + "]}") == "1: more than 1000000 values: split the file");
+  const auto documents = parse_yaml("\n{\"a\":\n 1}\n---\n\n{\"b\": 2}\n");
+  REQUIRE(documents.has_value());
+  REQUIRE(documents->size() == 2);
+  CHECK((*documents)[0].line == 2);
+  CHECK((*documents)[1].line == 6);
+}
+
 TEST_CASE("yaml: aliases are expanded") {
   CHECK(parse("a: &x {k: [1, 2]}\nb: *x\n") == R"({"a":{"k":[1,2]},"b":{"k":[1,2]}})"
                                                "\n");

@@ -4,6 +4,7 @@
 
 #include <doctest/doctest.h>
 
+#include <algorithm>
 #include <string>
 
 #include "underpass/abi_names.h"
@@ -45,4 +46,25 @@ TEST_CASE("metrics: late detections, by every reason there is") {
   CHECK(late.size() == UP_WHY_COUNT - 1);
   CHECK(late.at("splice") == 2);
   CHECK(late.at("waitall") == 0);
+}
+
+TEST_CASE("metrics: Services and their backends") {
+  const auto families = collect_metrics({.services = 3, .service_backends = 12});
+  const auto value = [&](const std::string& name) {
+    const auto found = std::ranges::find(families, name, &prometheus::MetricFamily::name);
+    REQUIRE(found != families.end());
+    CHECK(found->type == prometheus::MetricType::Gauge);
+    return found->metric.at(0).gauge.value;
+  };
+  CHECK(value("underpass_services") == 3);
+  CHECK(value("underpass_service_backends") == 12);
+}
+
+TEST_CASE("metrics: flows that were lost") {
+  MetricsInput input;
+  input.stats.flows_lost = 7;
+  const auto families = collect_metrics(input);
+  const auto found = std::ranges::find(families, "underpass_flows_lost_total", &prometheus::MetricFamily::name);
+  REQUIRE(found != families.end());
+  CHECK(found->metric.at(0).counter.value == 7);
 }

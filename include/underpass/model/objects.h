@@ -4,12 +4,15 @@
 #pragma once
 
 #include <map>
+#include <memory>
 #include <optional>
+#include <set>
 #include <string>
 #include <vector>
 
 #include "underpass/ids.h"
 #include "underpass/ip_address.h"
+#include "underpass/model/service.h"
 
 namespace underpass::model {
 
@@ -54,7 +57,12 @@ struct Pod {
   std::string netns_path;     // annotation underpass.dev/netns, the folder source's; empty: none
   bool host_network = false;  // spec.hostNetwork
   bool terminated = false;    // status.phase is Succeeded or Failed: its IP may belong to another pod already
-  bool other_mesh = false;    // an istio-proxy container or ambient.istio.io/redirection: enabled
+  // What Services without EndpointSlices are made of (derived endpoints).
+  bool ready = true;                // condition Ready; a pod without one counts as ready
+  bool deleting = false;            // metadata.deletionTimestamp
+  std::vector<EndpointPort> ports;  // spec.containers[].ports[]: name, protocol, containerPort
+  std::uint16_t weight = 1;         // annotation underpass.dev/weight, 1 to 100
+  bool other_mesh = false;          // an istio-proxy container or ambient.istio.io/redirection: enabled
 
   bool operator==(const Pod&) const = default;
 };
@@ -80,9 +88,23 @@ struct Snapshot {
   std::map<std::string, Namespace> namespaces;
   std::map<NamespacedName, ServiceAccount> service_accounts;
   std::map<NamespacedName, Pod> pods;
+  // Shared, so that a new snapshot costs no copy of them: what did not change is the same object.
+  std::map<NamespacedName, std::shared_ptr<const Service>> services;
+  std::map<NamespacedName, std::shared_ptr<const EndpointSlice>> slices;
+  std::map<std::string, Node> nodes;
   std::vector<Diagnostic> diagnostics;
 
   bool operator==(const Snapshot&) const = default;
+};
+
+// Which objects of a snapshot may be others than in the one before, the gone ones included: so that what follows from
+// them costs as much as changed.
+struct Changes {
+  bool everything = false;  // the rest says nothing
+  std::set<NamespacedName> services;
+  std::set<NamespacedName> slices;
+  std::set<NamespacedName> pods;
+  bool nodes = false;
 };
 
 }  // namespace underpass::model

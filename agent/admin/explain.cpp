@@ -1,0 +1,328 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "agent/admin/explain.h"
+
+#include <algorithm>
+#include <boost/json/array.hpp>
+#include <charconv>
+#include <optional>
+#include <vector>
+
+#include "agent/admin/service_views.h"
+#include "agent/admin/views.h"
+
+namespace underpass::admin {
+namespace {
+
+namespace json = boost::json;
+using compile::Frontend;
+using compile::PodStatus;
+using compile::PortTables;
+using ServicePort = PortTables::value_type;  // key and table
+
+constexpr std::string_view kClusterDomain = "cluster.local";
+
+std::string quoted(std::string_view text) { return "\"" + std::string(text) + "\""; }
+
+bool is_dns_name(std::string_view text) {
+  return !text.empty() && text.size() <= 254 && text.front() != '.' && !text.contains("..") &&
+         std::ranges::all_of(text, [](char c) {
+           return (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z') || (c >= '0' && c <= '9') || c == '-' || c == '.';
+         });
+}
+
+std::optional<std::uint16_t> parse_port(std::string_view text) {
+  std::uint16_t port = 0;
+  const auto [end, error] = std::from_chars(text.data(), text.data() + text.size(), port);
+  const bool whole = end == text.data() + text.size();
+  return error == std::errc{} && whole && port != 0 ? std::optional(port) : std::nullopt;
+}
+
+std::vector<std::string> labels_of(std::string_view host) {
+  if (host.ends_with('.')) host.remove_suffix(1);
+  std::vector<std::string> labels;
+  for (std::size_t at = 0; at <= host.size();) {
+    const std::size_t end = std::min(host.find('.', at), host.size());
+    labels.emplace_back(host.substr(at, end - at));
+    at = end + 1;
+  }
+  for (std::string& label : labels)
+    for (char& c : label) c = c >= 'A' && c <= 'Z' ? static_cast<char>(c + 32) : c;
+  return labels;
+}
+
+// The Service that a pod of namespace `ns` means by this name: web, web.shop, web.shop.svc, web.shop.svc.cluster.local.
+std::optional<NamespacedName> service_of_name(std::string_view host, const std::string& ns) {
+  const std::vector<std::string> labels = labels_of(host);
+  if (labels.size() == 1) return NamespacedName{.ns = ns, .name = labels[0]};
+  const NamespacedName service{.ns = labels[1], .name = labels[0]};
+  if (labels.size() == 2) return service;
+  if (labels[2] != "svc") return std::nullopt;
+  if (labels.size() == 3) return service;
+  return labels.size() == 5 && labels[3] + "." + labels[4] == kClusterDomain ? std::optional(service) : std::nullopt;
+}
+
+std::string_view upper_of(model::Protocol protocol) { return protocol == model::Protocol::kUdp ? "UDP" : "TCP"; }
+
+// "10.96.0.1:80/TCP": how a conflict's cause names a frontend.
+std::string with_protocol(const IpAddress& ip, std::uint16_t port, model::Protocol protocol) {
+  return endpoint_text(ip, port) + "/" + std::string(upper_of(protocol));
+}
+
+IpAddress unspecified_of(const IpAddress& family) {
+  return family.is_v4() ? IpAddress::parse("0.0.0.0").value() : IpAddress();
+}
+
+const PodStatus* find_pod(const ExplainInput& input, const NamespacedName& id) {
+  const auto found = std::ranges::find(input.pods, id, &PodStatus::id);
+  return found != input.pods.end() ? &*found : nullptr;
+}
+
+// As connect() looks up: the address itself, then, at an address of a node, a NodePort.
+const ServicePort* find_service_at(const ExplainInput& input, const Frontend& dialled) {
+  const auto find = [&](const Frontend& wanted) -> const ServicePort* {
+    const auto found = std::ranges::find_if(input.services, [&](const ServicePort& port) {
+      return port.first.protocol == wanted.protocol && std::ranges::binary_search(port.second.frontends, wanted);
+    });
+    return found != input.services.end() ? &*found : nullptr;
+  };
+  if (const ServicePort* exact = find(dialled)) return exact;
+  if (std::ranges::find(input.node_addresses, dialled.ip) == input.node_addresses.end()) return nullptr;
+  return find({.ip = unspecified_of(dialled.ip), .port = dialled.port, .protocol = dialled.protocol});
+}
+
+// What is known of a Service that is not in force, or not whole.
+std::string refusals_of(const ExplainInput& input, const NamespacedName& service) {
+  std::string out;
+  for (const model::Diagnostic& diagnostic : input.conflicts) {
+    if (diagnostic.kind != "Service" || diagnostic.id != service) continue;
+    out += (out.empty() ? "" : "; ") + (diagnostic.path.empty() ? "" : diagnostic.path + ": ") + diagnostic.cause;
+  }
+  return out;
+}
+
+struct Target {
+  Frontend dialled;
+  const ServicePort* service = nullptr;  // nullptr: no Service is there
+};
+
+// Where the name leads: in the family of the pod's first address if the Service has it, else in the other one.
+std::expected<Target, CommandError> find_named(const ExplainRequest& request, const ExplainInput& input,
+                                               const PodStatus& client) {
+  const auto service = service_of_name(request.to.host, request.from.ns);
+  if (!service) {
+    return refuse(ErrorCode::kNotFound,
+                  quoted(request.to.host) + " is not the name of a Service: give the address that it resolves to");
+  }
+  std::string others;
+  std::vector<const ServicePort*> ports;  // IPv4 first
+  for (auto at = input.services.lower_bound({.service = *service, .protocol = {}, .port = 0, .v6 = false});
+       at != input.services.end() && at->first.service == *service; ++at) {
+    if (at->first.port == request.to.port && at->first.protocol == request.protocol) {
+      ports.push_back(&*at);
+    } else {
+      const std::string port = std::to_string(at->first.port) + "/" + std::string(upper_of(at->first.protocol));
+      if (!others.ends_with(port)) others += (others.empty() ? "" : ", ") + port;
+    }
+  }
+  const std::string name = "Service " + service->to_string();
+  if (ports.empty()) {
+    const std::string refusals = refusals_of(input, *service);
+    const std::string why = !refusals.empty() ? ": " + refusals : "";
+    if (others.empty() && why.empty()) {
+      return refuse(ErrorCode::kNotFound, name +
+                                              ": not found among those that have an address of their own (the name " +
+                                              "of a headless one resolves to its pods: give a pod's address)");
+    }
+    return refuse(ErrorCode::kNotFound, name + " has no port " + std::to_string(request.to.port) + "/" +
+                                            std::string(upper_of(request.protocol)) + " in force" + why +
+                                            (others.empty() ? "" : " (it has " + others + ")"));
+  }
+  const bool v6 = !client.ips.empty() && !client.ips.front().is_v4();
+  const auto preferred = std::ranges::find(ports, v6, [](const ServicePort* port) { return port->first.v6; });
+  const ServicePort* chosen = preferred != ports.end() ? *preferred : ports.front();
+  const auto& frontends = chosen->second.frontends;
+  // A name resolves to the cluster IP, where the port is the Service's own.
+  const auto own = std::ranges::find_if(frontends, [&](const Frontend& frontend) {
+    return frontend.port == chosen->first.port && frontend.ip != unspecified_of(frontend.ip);
+  });
+  return Target{.dialled = own != frontends.end() ? *own : frontends.front(), .service = chosen};
+}
+
+std::expected<Target, CommandError> find_target(const ExplainRequest& request, const ExplainInput& input,
+                                                const PodStatus& client) {
+  const auto ip = IpAddress::parse(request.to.host);
+  if (!ip) return find_named(request, input, client);
+  const Frontend dialled{.ip = *ip, .port = request.to.port, .protocol = request.protocol};
+  return Target{.dialled = dialled, .service = find_service_at(input, dialled)};
+}
+
+struct Way {
+  bool short_circuit = false;
+  std::string reason;
+};
+
+// Why this enrolled pod's end is not short-circuited; empty: its mode is on.
+std::string obstacle_of(const PodStatus& pod) {
+  const std::string name = "Pod " + pod.id.to_string();
+  switch (pod.short_circuit) {
+    case model::ShortCircuit::kOn:
+      return "";
+    case model::ShortCircuit::kAuto:
+      return name + " is still learned";
+    case model::ShortCircuit::kOff:
+      break;
+  }
+  return name + " has short-circuit off" +
+         (pod.short_circuit_reason.empty() ? "" : " (" + pod.short_circuit_reason + ")");
+}
+
+// Of one connection to the pod that has this address.
+Way way_to(const PodStatus& client, const PodIndex& pods, const IpAddress& server_ip) {
+  const PodStatus* server = pods.find(server_ip);
+  if (server == nullptr || !server->enrolled)
+    return {.short_circuit = false, .reason = server_ip.to_string() + " is no enrolled pod of this node"};
+  for (const PodStatus* end : {&client, server})
+    if (std::string obstacle = obstacle_of(*end); !obstacle.empty()) return {false, std::move(obstacle)};
+  if (client.id.ns != server->id.ns) {
+    for (const auto* end : {&client, server})
+      if (end->peers != model::ShortCircuitPeers::kMesh)
+        return {false, "namespaces " + client.id.ns + " and " + server->id.ns + " differ, and Pod " +
+                           end->id.to_string() + " does not say short-circuit-peers: mesh"};
+  }
+  return {true, "Pod " + client.id.to_string() + " and Pod " + server->id.to_string() +
+                    " are enrolled on this node with short-circuit on"};
+}
+
+// Of a connection to one backend or another.
+Way way_to_any(const PodStatus& client, const PodIndex& pods, const std::vector<compile::Backend>& backends) {
+  if (backends.size() == 1) return way_to(client, pods, backends.front().ip);
+  std::size_t by_short_circuit = 0;
+  std::string first_obstacle;
+  for (const compile::Backend& backend : backends) {
+    Way way = way_to(client, pods, backend.ip);
+    if (way.short_circuit)
+      ++by_short_circuit;
+    else if (first_obstacle.empty())
+      first_obstacle = std::move(way.reason);
+  }
+  const std::string all = std::to_string(backends.size());
+  if (by_short_circuit == backends.size())
+    return {true, "all " + all + " backends are enrolled pods of this node with short-circuit on, as the client is"};
+  if (by_short_circuit == 0) return {false, first_obstacle + " (and likewise of all " + all + " backends)"};
+  return {false, first_obstacle + "; " + std::to_string(by_short_circuit) + " of " + all +
+                     " backends would be short-circuited"};
+}
+
+json::value text_or_null(std::string_view text) { return text.empty() ? json::value(nullptr) : json::value(text); }
+
+}  // namespace
+
+Result<Destination> parse_destination(std::string_view text) {
+  const auto malformed = [&](std::string_view why) {
+    return fail(quoted(text) + ": " + std::string(why) + " (write NAME:PORT, 10.0.0.1:PORT or [fd00::1]:PORT)");
+  };
+  const std::size_t colon = text.rfind(':');
+  if (colon == std::string_view::npos) return malformed("has no port");
+  std::string_view host = text.substr(0, colon);
+  const auto port = parse_port(text.substr(colon + 1));
+  if (!port) return malformed("the port is not a number from 1 to 65535");
+  const bool bracketed = host.starts_with('[') && host.ends_with(']');
+  if (bracketed) host = host.substr(1, host.size() - 2);
+  const bool v6 = host.contains(':');
+  if (v6 != bracketed) return malformed("only an IPv6 address stands in brackets, and always does");
+  // All digits and dots is an address or nothing: no name ends in a number (RFC 1123 §2.1).
+  const bool address = v6 || host.find_first_not_of("0123456789.") == std::string_view::npos;
+  if (address && !IpAddress::parse(std::string(host))) return malformed("not an IP address");
+  if (!address && !is_dns_name(host)) return malformed("the host is neither an address nor a name");
+  return Destination{.host = std::string(host), .port = *port};
+}
+
+Result<NamespacedName> parse_pod_name(std::string_view text) {
+  const std::size_t slash = text.find('/');
+  if (slash == 0 || slash >= text.size() - 1 || text.find('/', slash + 1) != std::string_view::npos)
+    return fail(quoted(text) + ": must be NAMESPACE/NAME");
+  return NamespacedName{.ns = std::string(text.substr(0, slash)), .name = std::string(text.substr(slash + 1))};
+}
+
+std::expected<ExplainRequest, CommandError> decode_explain(const json::object& request) {
+  const auto text_of = [&](std::string_view name) -> std::optional<std::string> {
+    const json::value* value = request.if_contains(name);
+    if (value == nullptr || !value->is_string()) return std::nullopt;
+    return std::string(value->get_string());
+  };
+  const auto from = parse_pod_name(text_of("from").value_or(""));
+  if (!from) return refuse(ErrorCode::kUsage, "from: " + from.error().message);
+  const auto to = parse_destination(text_of("to").value_or(""));
+  if (!to) return refuse(ErrorCode::kUsage, "to: " + to.error().message);
+
+  ExplainRequest out{.from = *from, .to = *to};
+  if (const json::value* protocol = request.if_contains("protocol"); protocol != nullptr && !protocol->is_null()) {
+    const std::string name = text_of("protocol").value_or("");
+    if (name != "tcp" && name != "udp") return refuse(ErrorCode::kUsage, "protocol: neither tcp nor udp");
+    if (name == "udp") out.protocol = model::Protocol::kUdp;
+  }
+  return out;
+}
+
+Answer explain(const ExplainRequest& request, const ExplainInput& input) {
+  const PodStatus* client = find_pod(input, request.from);
+  if (client == nullptr)
+    return refuse(ErrorCode::kNotFound, "Pod " + request.from.to_string() + ": not found on this node");
+  const auto target = find_target(request, input, *client);
+  if (!target) return std::unexpected(target.error());
+  const Frontend& dialled = target->dialled;
+
+  json::object out{
+      {"verdict", "allow"},       {"way", "direct"},    {"reason", ""},
+      {"decidedBy", nullptr},     {"service", nullptr}, {"dialled", endpoint_text(dialled.ip, dialled.port)},
+      {"backends", json::array()}};
+  if (!client->enrolled) {
+    out["reason"] = "Pod " + client->id.to_string() + " is not enrolled" +
+                    (client->reason.empty() ? "" : " (" + client->reason + ")") +
+                    ": its connections are as without Underpass";
+    return out;
+  }
+
+  std::string service;  // "Service shop/web:80", to begin a sentence
+  if (target->service != nullptr) {
+    const auto& [key, table] = *target->service;
+    service = "Service " + port_text(key);
+    out["decidedBy"] =
+        json::object{{"kind", "Service"}, {"namespace", key.service.ns}, {"name", key.service.name}, {"rule", nullptr}};
+    out["service"] = text_or_null(port_text(key));
+    json::array& backends = out["backends"].get_array();
+    for (const compile::Backend& backend : table.backends)
+      backends.emplace_back(endpoint_text(backend.ip, backend.port));
+    if (table.backends.empty()) {
+      out["verdict"] = "deny";
+      out["reason"] = service + " has no endpoint that is ready: connect() is refused";
+      return out;
+    }
+  }
+
+  const PodIndex pods(input.pods);
+  Way way = request.protocol == model::Protocol::kUdp ? Way{false, "UDP is never short-circuited"}
+            : target->service != nullptr              ? way_to_any(*client, pods, target->service->second.backends)
+                                                      : way_to(*client, pods, dialled.ip);
+  if (way.short_circuit) out["way"] = "short-circuit";
+  std::string reason = (service.empty() ? "" : service + ": ") + way.reason;
+  // The address of a Service at another port leads nowhere; one that two Services claim has one owner.
+  if (target->service == nullptr) {
+    const auto near = std::ranges::find_if(input.services, [&](const ServicePort& port) {
+      return std::ranges::any_of(port.second.frontends, [&](const Frontend& one) { return one.ip == dialled.ip; });
+    });
+    if (near != input.services.end()) {
+      reason = with_protocol(dialled.ip, dialled.port, dialled.protocol) + " is no port of Service " +
+               near->first.service.to_string() + ", whose address that is: it is dialled as it stands";
+    }
+  }
+  const std::string claimed = with_protocol(dialled.ip, dialled.port, dialled.protocol) + " ";
+  for (const model::Diagnostic& conflict : input.conflicts) {
+    if (conflict.kind == "Service" && conflict.cause.starts_with(claimed))
+      reason += "; Service " + conflict.id.to_string() + " claims that address too and is refused";
+  }
+  out["reason"] = reason;
+  return out;
+}
+
+}  // namespace underpass::admin

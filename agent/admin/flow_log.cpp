@@ -1,0 +1,90 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "agent/admin/flow_log.h"
+
+#include <arpa/inet.h>
+
+#include <boost/json/array.hpp>
+#include <string>
+#include <utility>
+
+#include "underpass/abi_names.h"
+
+namespace underpass::admin {
+namespace {
+
+namespace json = boost::json;
+
+json::object end_of(const up_addr& addr, __be16 port, NetnsCookie netns, const PodIndex& pods) {
+  const IpAddress ip(addr);
+  json::object end = end_view(ip, ntohs(port), netns, pods);
+  if (ip == IpAddress()) end["ip"] = nullptr;
+  if (port == 0) end["port"] = nullptr;
+  return end;
+}
+
+json::value time_of(std::uint64_t time_ns, ClockOffset clock) {
+  return time_ns == 0 ? json::value(nullptr) : json::value(to_rfc3339(clock.to_wall(time_ns)));
+}
+
+json::value duration_of(const up_flow& flow) {
+  if (flow.event != UP_FLOW_CLOSED || flow.started_ns == 0 || flow.time_ns < flow.started_ns) return nullptr;
+  return (flow.time_ns - flow.started_ns) / 1'000'000;
+}
+
+}  // namespace
+
+json::object flow_view(std::uint64_t seq, const up_flow& flow, const PodIndex& pods, ClockOffset clock,
+                       const ServiceName& service_name) {
+  const bool refused = flow.event == UP_FLOW_REFUSED;
+  json::object destination = end_of(flow.server, flow.server_port, flow.server_netns, pods);
+  destination["service"] = service_view(flow.service, service_name);
+  return {
+      {"seq", seq},
+      {"time", time_of(flow.time_ns, clock)},
+      {"event", name_of(flow.event)},
+      {"id", flow.id == 0 ? json::value(nullptr) : json::value(std::to_string(flow.id))},
+      {"protocol", protocol_name(flow.protocol)},
+      {"way", refused ? json::value(nullptr) : json::value(name_of(flow.way))},
+      {"source", end_of(flow.client, flow.client_port, flow.client_netns, pods)},
+      {"destination", std::move(destination)},
+      {"dialled", dialled_view(flow.service, flow.dialled, flow.dialled_port)},
+      {"bytesSent", flow.sent},
+      {"bytesReceived", flow.received},
+      {"durationMs", duration_of(flow)},
+      {"fallbackReason", refused || flow.why == UP_WHY_NONE ? json::value(nullptr) : json::value(name_of(flow.why))},
+      {"verdict", refused ? "deny" : "allow"},
+      {"policy", nullptr},
+  };
+}
+
+void FlowLog::add(const up_flow& flow) {
+  flows_.push_back(flow);
+  while (flows_.size() > capacity_) {
+    flows_.pop_front();
+    ++first_;
+  }
+}
+
+json::object FlowLog::view(std::uint64_t since, const PodIndex& pods, ClockOffset clock,
+                           const ServiceName& service_name) const {
+  const std::uint64_t next = first_ + flows_.size();
+  if (since == 0 || since > next) since = first_;
+  const std::uint64_t lost = since < first_ ? first_ - since : 0;
+  json::array flows;
+  for (std::uint64_t seq = since + lost; seq < next; ++seq)
+    flows.emplace_back(flow_view(seq, flows_[seq - first_], pods, clock, service_name));
+  return {{"flows", std::move(flows)}, {"next", next}, {"lost", lost}};
+}
+
+json::object encode_flows(std::uint64_t since) { return {{"command", "flows"}, {"since", since}}; }
+
+std::expected<std::uint64_t, CommandError> decode_flows(const json::object& request) {
+  const json::value* since = request.if_contains("since");
+  if (since == nullptr || since->is_null()) return 0;
+  json::error_code error;
+  const auto number = since->to_number<std::uint64_t>(error);
+  if (error) return refuse(ErrorCode::kUsage, "since: not a number of a flow");
+  return number;
+}
+
+}  // namespace underpass::admin

@@ -1,0 +1,125 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "agent/serving.h"
+
+#include <spdlog/spdlog.h>
+
+#include <algorithm>
+#include <boost/json/array.hpp>
+#include <iterator>
+#include <map>
+#include <optional>
+#include <utility>
+
+#include "agent/admin/explain.h"
+#include "agent/admin/service_views.h"
+#include "agent/admin/views.h"
+#include "agent/admin/wall_clock.h"
+
+namespace underpass {
+namespace {
+
+// A table that is as full as this is reported before it is full.
+constexpr std::uint64_t kNearlyFullPercent = 90;
+
+void report_fill(const dataplane::Maps::Fill& fill, std::vector<std::string>& out) {
+  if (fill.capacity == 0 || fill.entries * 100 < fill.capacity * kNearlyFullPercent) return;
+  out.push_back(std::string(fill.map) + " is " + std::to_string(fill.entries * 100 / fill.capacity) + " % full (" +
+                std::to_string(fill.entries) + " of " + std::to_string(fill.capacity) +
+                "): what does not fit is refused, the newest first");
+}
+
+std::string service_diagnostic(const model::Diagnostic& conflict) {
+  return "Service " + conflict.id.to_string() + ": " + conflict.path + ": " + conflict.cause;
+}
+
+}  // namespace
+
+admin::ServiceName service_names(const dataplane::Dataplane* dataplane) {
+  return [dataplane](std::uint32_t id) { return dataplane != nullptr ? dataplane->services().name_of(id) : ""; };
+}
+
+void Serving::update(const model::Snapshot& snapshot, const model::Changes& changes, dataplane::Dataplane* dataplane) {
+  const auto update = compiler_.update(snapshot, node_name_, changes);
+  for (const auto& conflict : compiler_.conflicts())
+    if (std::ranges::find(logged_, conflict) == logged_.end())
+      spdlog::warn("object-refused {}", service_diagnostic(conflict));
+  logged_ = compiler_.conflicts();
+  if (dataplane == nullptr) return;
+  std::vector<std::string> errors;
+  for (const auto& error : dataplane->apply_services(compiler_, update)) errors.push_back(error.message);
+  for (const auto& error : errors)
+    if (std::ranges::find(errors_, error) == errors_.end()) spdlog::error("apply-failed {}", error);
+  errors_ = std::move(errors);
+
+  full_.clear();
+  for (const auto& fill : dataplane->services().fill()) report_fill(fill, full_);
+}
+
+void Serving::tick(dataplane::Dataplane& dataplane, std::span<const compile::PodStatus> pods,
+                   const model::Snapshot& snapshot) {
+  for (const auto& flow : dataplane.take_flows()) flow_log_.add(flow);
+
+  const admin::PodIndex index(pods);
+  const auto find_peer = [&](NetnsCookie cookie) -> std::optional<TrafficPeer> {
+    const auto* pod = index.find(cookie);
+    if (pod == nullptr) return std::nullopt;
+    const auto object = snapshot.pods.find(pod->id);
+    return traffic_peer_of(
+        *pod, object == snapshot.pods.end() ? std::map<std::string, std::string>{} : object->second.labels);
+  };
+  const auto find_service = [&](std::uint32_t id) -> std::optional<NamespacedName> {
+    const auto* key = dataplane.services().find(id);
+    if (key == nullptr) return std::nullopt;
+    return key->service;
+  };
+  const auto rows = dataplane.service_maps().traffic();
+  meter_.observe(rows, find_peer, find_service);
+  const auto& present = dataplane.tables().pods;
+  const auto is_gone = [&present](NetnsCookie cookie) { return cookie != 0 && !present.contains(cookie); };
+  for (const auto& [key, row] : rows)
+    if (is_gone(key.client_netns) || is_gone(key.server_netns)) dataplane.service_maps().remove_traffic(key);
+}
+
+std::vector<std::string> Serving::problems() const {
+  auto out = errors_;
+  std::ranges::copy(full_, std::back_inserter(out));
+  for (const auto& conflict : compiler_.conflicts()) out.push_back(service_diagnostic(conflict));
+  return out;
+}
+
+admin::Answer Serving::services(const model::Snapshot& snapshot) const {
+  std::map<IpAddress, std::string> names;
+  for (const auto& [id, pod] : snapshot.pods)
+    if (!pod.terminated)
+      for (const auto& ip : pod.ips) names.emplace(ip, id.to_string());
+  auto diagnostics = compiler_.conflicts();
+  std::ranges::copy(snapshot.diagnostics, std::back_inserter(diagnostics));
+  return admin::services_view(compiler_.tables(), diagnostics, [&names](const IpAddress& ip) {
+    const auto found = names.find(ip);
+    return found == names.end() ? std::string() : found->second;
+  });
+}
+
+admin::Answer Serving::explain(const boost::json::object& request, std::span<const compile::PodStatus> pods) const {
+  const auto decoded = admin::decode_explain(request);
+  if (!decoded) return std::unexpected(decoded.error());
+  return admin::explain(*decoded, {.pods = pods,
+                                   .services = compiler_.tables(),
+                                   .node_addresses = compiler_.node_addresses(),
+                                   .conflicts = compiler_.conflicts()});
+}
+
+admin::Answer Serving::flows(const boost::json::object& request, std::span<const compile::PodStatus> pods,
+                             const dataplane::Dataplane* dataplane) const {
+  const auto since = admin::decode_flows(request);
+  if (!since) return std::unexpected(since.error());
+  return flow_log_.view(*since, admin::PodIndex(pods), admin::ClockOffset::now(), service_names(dataplane));
+}
+
+void Serving::describe(MetricsInput& metrics) const {
+  metrics.services = compiler_.tables().size();
+  metrics.service_backends = 0;
+  for (const auto& [key, table] : compiler_.tables()) metrics.service_backends += table.backends.size();
+}
+
+}  // namespace underpass
