@@ -56,14 +56,6 @@ static __always_inline bool up_inq_is_wrong(struct sock *sk)
 	return !(up_inq_counts & UP_INQ_REDIRECTED) && psock && !up_psock_is_drained(psock);
 }
 
-static __always_inline bool up_is_learned(const struct up_conn *conn)
-{
-	const struct up_pod *client = up_pod_find(conn->end[UP_CLIENT].netns_cookie);
-	const struct up_pod *server = up_pod_find(conn->end[UP_SERVER].netns_cookie);
-
-	return (client && client->learned) || (server && server->learned);
-}
-
 /*
  * A call named by `why` begins on `sk`. A splice() that finds redirected data passes it by: it hangs, or skips bytes, so
  * the connection is over. A wrong count misleads (a server that believes it waits for ever), which `on` puts up with

@@ -186,6 +186,8 @@ static __always_inline void up_on_client_established(struct bpf_sock_ops *ctx, s
 		return;
 	conn->end[UP_CLIENT].state = UP_TCP_ESTABLISHED;
 	conn->established_ns = bpf_ktime_get_ns();
+	if (!conn->why && up_brief_expected(conn) && up_is_learned(conn))
+		conn->why = UP_WHY_BRIEF;
 	/* The server may have declined already (TCP Fast Open establishes it first). */
 	if (!conn->why)
 		conn->why = up_map(ctx, &conn->end[UP_CLIENT], tp);
@@ -393,6 +395,8 @@ static __always_inline void up_on_state(struct bpf_sock_ops *ctx, struct bpf_soc
 		up_refresh_bytes(conn, end, tp, to == UP_TCP_CLOSE ? from : to, to == UP_TCP_CLOSE);
 		if (up_conn_is_watched(conn) && (from == UP_TCP_ESTABLISHED || from == UP_TCP_CLOSE_WAIT))
 			up_judge(conn, end, tp, from);
+		if (end == UP_CLIENT && from == UP_TCP_ESTABLISHED && conn->end[UP_SERVER].netns_cookie)
+			up_brief_note(conn, tp);
 		/* Aborted, and not closed: what the kernel says to further calls is plain TCP's business again. */
 		if (to == UP_TCP_CLOSE && conn->end[end].mapped && up_is_drained((struct sock *)tp))
 			bpf_map_delete_elem(&up_socks, &conn->end[end].cookie);

@@ -96,6 +96,36 @@ static __always_inline void up_flow_tell(const struct up_conn *conn, __u64 id, e
 	bpf_ringbuf_submit(flow, BPF_RB_NO_WAKEUP);
 }
 
+/*
+ * Mapping two sockets costs as much as some messages gain, and the first ones go by TCP in any case. So a pair that was
+ * learned and whose last connections were all over after a message or two is left on TCP, all but one in so many, until
+ * a connection carries more.
+ */
+#define UP_BRIEF_SEGMENTS 2
+#define UP_BRIEF_ENOUGH 64
+#define UP_BRIEF_PROBE 16
+
+static __always_inline void up_brief_note(const struct up_conn *conn, struct tcp_sock *client)
+{
+	struct up_traffic *traffic = up_traffic_of(conn);
+
+	if (!traffic)
+		return;
+	if (BPF_CORE_READ(client, data_segs_in) > UP_BRIEF_SEGMENTS ||
+	    BPF_CORE_READ(client, data_segs_out) > UP_BRIEF_SEGMENTS || conn->dir[UP_CLIENT].redirected_bytes ||
+	    conn->dir[UP_SERVER].redirected_bytes)
+		traffic->brief = 0;
+	else
+		traffic->brief++;
+}
+
+static __always_inline bool up_brief_expected(const struct up_conn *conn)
+{
+	const struct up_traffic *traffic = up_traffic_of(conn);
+
+	return traffic && traffic->brief >= UP_BRIEF_ENOUGH && traffic->opened % UP_BRIEF_PROBE;
+}
+
 /* Both sides have said which way it goes. */
 static __always_inline void up_opened(struct up_conn *conn, __u64 id, enum up_way way)
 {

@@ -57,6 +57,15 @@ static __always_inline void up_note_stop(struct up_conn *conn, __u32 end, enum u
 		up_conn_stop(conn, why);
 }
 
+/* Nobody said `on` for one end of it: mode auto decided. */
+static __always_inline bool up_is_learned(const struct up_conn *conn)
+{
+	const struct up_pod *client = up_pod_find(conn->end[UP_CLIENT].netns_cookie);
+	const struct up_pod *server = up_pod_find(conn->end[UP_SERVER].netns_cookie);
+
+	return (client && client->learned) || (server && server->learned);
+}
+
 /* Payload was read at `end` of a connection that is learned from. */
 static __always_inline void up_learn_read(const struct up_conn *conn, __u32 end, bool first_of_connection)
 {

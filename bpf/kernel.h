@@ -138,6 +138,8 @@ struct tcp_sock {
 	__u32 copied_seq;
 	__u32 snd_una;
 	__u32 write_seq;
+	__u32 data_segs_in;
+	__u32 data_segs_out;
 	__u64 bytes_acked;
 	__u64 bytes_received;
 	__u32 rcv_nxt;

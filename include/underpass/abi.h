@@ -68,6 +68,7 @@ enum up_why {
 	UP_WHY_RCVLOWAT,      /* SO_RCVLOWAT > 1 */
 	UP_WHY_SMALL_RCVBUF,  /* SO_RCVBUF set below UP_MIN_LOCKED_RCVBUF */
 	UP_WHY_IO_URING,      /* the dialling task has an io_uring: IORING_OP_SEND_ZC fails on a mapped client socket */
+	UP_WHY_BRIEF, /* learned, and so many of this pair's last connections were over after a message or two */
 	/* decided anew for every message */
 	UP_WHY_KILL_SWITCH,     /* short-circuit is switched off for the node */
 	UP_WHY_STOPPED,         /* ... for this connection: a label went, a namespace was detached */
@@ -406,6 +407,7 @@ struct up_traffic {
 	__u64 closed;
 	__u64 sent;     /* bytes from client to server; of live connections as of the last second */
 	__u64 received; /* ... and back */
+	__u64 brief;    /* how many in a row were over after a message or two, up to now */
 };
 
 /* up_flows: RINGBUF of struct up_flow: connections of enrolled pods that began and ended. Lost when nobody takes them.
@@ -472,7 +474,7 @@ UP_ASSERT(sizeof(struct up_udp_key) == 32);
 UP_ASSERT(sizeof(struct up_udp) == 24);
 UP_ASSERT(sizeof(struct up_udp_socket) == 56);
 UP_ASSERT(sizeof(struct up_traffic_key) == 24);
-UP_ASSERT(sizeof(struct up_traffic) == 32);
+UP_ASSERT(sizeof(struct up_traffic) == 40);
 UP_ASSERT(sizeof(struct up_flow) == 128);
 
 #endif /* UNDERPASS_ABI_H */

@@ -84,6 +84,8 @@ constexpr std::string_view name_of(up_why why) {
       return "stopped";
     case UP_WHY_IO_URING:
       return "io-uring";
+    case UP_WHY_BRIEF:
+      return "brief";
     case UP_WHY_TRUNC:
       return "trunc";
     case UP_WHY_THREADS:

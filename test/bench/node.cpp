@@ -27,6 +27,7 @@ constexpr std::array kPlain{"plain-client", "plain-server"};
 // Services before the servers of two pairs, and where these listen.
 constexpr const char* kShopService = "10.96.0.1";
 constexpr const char* kTcpService = "10.96.0.2";
+constexpr const char* kLearnedService = "10.96.0.3";
 constexpr std::uint16_t kServerPort = 8080;
 
 // The number behind `label` in a file of lines "label: number ...", as /proc has them.
@@ -64,6 +65,7 @@ Node::Node(bool bridge_netfilter) {
   wait_enrolled();
   put_service("shop", kShop, kShopService);
   put_service("tcp", kTcp, kTcpService);
+  put_service("learned", kLearned, kLearnedService);
   have_services(0);
 }
 
@@ -161,20 +163,28 @@ void Node::put_service(const std::string& ns, const Pods& pods, const std::strin
       .endpoints = {{.ip = world_.at(pods[1]).v4}}});
 }
 
-Pair Node::through_service(Cpus cpus) const {
-  Pair pair = enrolled_tcp(cpus);
-  pair.variant = "Service, off";
-  pair.port = kServerPort;
-  pair.service = kTcpService;
-  return pair;
-}
-
-Pair Node::short_circuit_through_service(Cpus cpus) const {
-  Pair pair = short_circuit(cpus);
-  pair.variant = "Service, on";
-  pair.port = kServerPort;
-  pair.service = kShopService;
-  return pair;
+Pair Node::through_service(Cpus cpus, Mode mode) const {
+  struct Way {
+    const char* variant;
+    Pair pair;
+    const char* service;
+  };
+  const auto of_mode = [&]() -> Way {
+    switch (mode) {
+      case Mode::kOff:
+        return {"Service, off", enrolled_tcp(cpus), kTcpService};
+      case Mode::kOn:
+        return {"Service, on", short_circuit(cpus), kShopService};
+      case Mode::kAuto:
+        break;
+    }
+    return {"Service, auto", learned(cpus), kLearnedService};
+  };
+  Way way = of_mode();
+  way.pair.variant = way.variant;
+  way.pair.port = kServerPort;
+  way.pair.service = way.service;
+  return way.pair;
 }
 
 void Node::have_services(int count) {
@@ -183,7 +193,7 @@ void Node::have_services(int count) {
   for (int i = before; i < files; ++i) put_services(world_.objects, i);
   for (int i = files; i < before; ++i) remove_services(world_.objects, i);
   services_ = count;
-  constexpr std::size_t kOurs = 4;  // two Services with a TCP and a UDP port
+  constexpr std::size_t kOurs = 6;  // three Services with a TCP and a UDP port
   const std::size_t services = kOurs + static_cast<std::size_t>(files) * kServicesOfFile;
   const std::size_t slots = kOurs + static_cast<std::size_t>(files) * kServicesOfFile * kEndpointsOfService;
   const bool there = test::eventually(test::seconds(60), [&] {

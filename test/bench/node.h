@@ -51,9 +51,8 @@ class Node {
   [[nodiscard]] const std::string& auto_problem() const { return auto_problem_; }
   [[nodiscard]] Pair enrolled_tcp(Cpus cpus) const;  // enrolled, short-circuit off
   [[nodiscard]] Place unenrolled(int cpu) const;     // inside the agent's cgroup
-  // As the two above, through a Service.
-  [[nodiscard]] Pair through_service(Cpus cpus) const;
-  [[nodiscard]] Pair short_circuit_through_service(Cpus cpus) const;
+  enum class Mode { kOff, kAuto, kOn };
+  [[nodiscard]] Pair through_service(Cpus cpus, Mode mode) const;  // kAuto: only where there is no auto_problem()
   // So many other Services, with ten endpoints each; waits until they are in the maps.
   void have_services(int count);
 

@@ -111,6 +111,35 @@ TEST_CASE("auto: direct while it learns, then short-circuited, and remembered ov
   CHECK(way_of_new_connection(world, world.at("a"), world.at("b")) == "short-circuit");
 }
 
+TEST_CASE("auto: connections that end after a message are left on TCP, until one carries more") {
+  World world(kAuto);
+  teach(world, kHarmless);
+  const auto ask_once = [&] {
+    const Pair pair = make_pair_between(world.at("a"), world.at("b"), AF_INET);
+    send_all(pair.client.get(), "?");
+    CHECK(receive_exactly(pair.server.get(), 1) == "?");
+    send_all(pair.server.get(), "!");
+    CHECK(receive_exactly(pair.client.get(), 1) == "!");
+  };
+  const Accounts before(world);
+  for (int i = 0; i < 64; ++i) ask_once();
+  CHECK(before.fallbacks(UP_WHY_BRIEF) == 0);
+  const Accounts brief(world);
+  for (int i = 0; i < 160; ++i) ask_once();
+  CHECK(brief.fallbacks(UP_WHY_BRIEF) == 150);  // one in sixteen is a probe
+  CHECK(brief.short_circuited() == 10);
+
+  // The next ones carry more: the first of them is noticed when it is over.
+  for (int i = 0; i < 2; ++i) kHarmless(make_pair_between(world.at("a"), world.at("b"), AF_INET));
+  CHECK(way_of_new_connection(world, world.at("a"), world.at("b")) == "short-circuit");
+  // Whoever says `on` is not second-guessed.
+  world.objects.put(NamespaceObject{"shop", {.mesh = "enabled", .short_circuit = "on"}});
+  CHECK(eventually(seconds(5), [&] { return reason_of(world, "shop/a") == "annotation on Namespace"; }));
+  const Accounts on(world);
+  for (int i = 0; i < 100; ++i) ask_once();
+  CHECK(on.short_circuited() == 100);
+}
+
 TEST_CASE("auto: a workload is its image too: a new one is watched anew") {
   World world(kAuto);
   teach(world, kHarmless);
