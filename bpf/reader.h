@@ -23,9 +23,9 @@ static __always_inline bool up_sock_is_owned(struct sock *sk)
 	return BPF_CORE_READ(sk, sk_lock.owned);
 }
 
-/* Entries of a wait queue with this wake-up function (0: any), or -1 when there are too many to look at. `head` is the
- * address of its list. A function of its own for the verifier, which would multiply the loop with everything round its
- * calls. */
+/* Entries of a wait queue with this wake-up function (0: any), or -1 when there are too many to look at, or when an entry
+ * left under our feet (somebody's poll() ended): the walk holds no lock. `head` is the address of its list. A function of
+ * its own for the verifier, which would multiply the loop with everything round its calls. */
 __noinline int up_count_waiters(__u64 head, __u64 func)
 {
 	struct list_head *end = (struct list_head *)head;
@@ -62,12 +62,16 @@ static __always_inline bool up_is_accounted(int sleepers, int references)
 	return sleepers >= 0 && sleepers <= references;
 }
 
-/* Does a thread sleep in recv() on this socket? Writers that wait for room sleep on the same queue, but are counted. */
-static __always_inline bool up_has_sleeping_reader(struct sock *sk)
+/* UP_WHY_THREADS: a thread sleeps in recv() on this socket, on which another sends. Writers that wait for room sleep on the
+ * same queue, but are counted. Seen twice, since it is held against the connection for good; what is seen once only, or not
+ * clearly, keeps one message on TCP. */
+static __always_inline enum up_why up_own_reader_why(struct sock *sk)
 {
-	int sleepers = up_sleepers(sk);
+	int sleepers = up_sleepers(sk), writers = BPF_CORE_READ(sk, sk_write_pending);
 
-	return sleepers < 0 || sleepers > BPF_CORE_READ(sk, sk_write_pending);
+	if (sleepers >= 0 && sleepers <= writers)
+		return UP_WHY_NONE;
+	return sleepers > writers && up_sleepers(sk) > writers ? UP_WHY_THREADS : UP_WHY_READER_WAITS;
 }
 
 /*

@@ -249,9 +249,13 @@ static __always_inline int up_message(struct sk_msg_md *msg)
 		why = conn->why;
 	else if (conn->way != UP_WAY_SHORT_CIRCUIT)
 		why = UP_WHY_UNCONFIRMED;
-	else if (m.dir->state == UP_DIR_TCP && up_has_sleeping_reader(up_sock_at(conn->end[end].sock)))
-		up_note_stop(conn, end, why = UP_WHY_THREADS);
+	else if (m.dir->state == UP_DIR_TCP)
+		why = up_own_reader_why(up_sock_at(conn->end[end].sock));
 	else
+		why = UP_WHY_NONE;
+	if (why == UP_WHY_THREADS && !conn->stopped)
+		up_note_stop(conn, end, why);
+	if (!why)
 		why = up_redirect_why(&m);
 
 	if (up_must_stay(&m, up_sock_at(conn->end[end].sock), why))

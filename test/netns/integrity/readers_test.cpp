@@ -4,9 +4,12 @@
 #include <doctest/doctest.h>
 #include <netinet/in.h>
 #include <netinet/tcp.h>
+#include <poll.h>
 #include <sys/syscall.h>
 
 #include <array>
+#include <atomic>
+#include <ctime>
 #include <memory>
 #include <mutex>
 #include <vector>
@@ -289,6 +292,35 @@ TEST_CASE("readers that join a sleeping one: those of before and those of after 
     CHECK(got == 5000);
     CHECK(whole == bytes_at(0, 5000));
   }
+}
+
+// poll() joins and leaves the socket's wait queue while the program walks along it.
+TEST_CASE("a thread that polls on and on while another sends is not taken for one that sleeps in recv()") {
+  const World world;
+  const Accounts accounts(world);
+  constexpr int kConnections = 30, kMessages = 10'000;
+  const std::string message(64, 'm');
+  for (int i = 0; i < kConnections; ++i) {
+    const Pair pair = make_pair_between(world.at("a"), world.at("b"), i % 2 == 0 ? AF_INET : AF_INET6);
+    std::atomic<bool> over = false;
+    Task poller([&] {
+      const timespec soon{.tv_sec = 0, .tv_nsec = 1};
+      while (!over) {
+        pollfd waiting{pair.client.get(), POLLIN, 0};
+        ::ppoll(&waiting, 1, &soon, nullptr);
+      }
+    });
+    Task reader([&] { CHECK(receive_exactly(pair.server.get(), kMessages * message.size()).size() != 0); },
+                pair.server.get());
+    // As long as the reader has not taken all, each message asks anew who sleeps here.
+    for (int sent = 0; sent < kMessages; ++sent) send_all(pair.client.get(), message);
+    reader.join();
+    over = true;
+    poller.join();
+  }
+  CHECK(accounts.short_circuited() == kConnections);
+  CHECK(accounts.redirected_bytes() > 0);
+  CHECK(accounts.fallbacks(UP_WHY_THREADS) == 0);
 }
 
 TEST_CASE("poll, then recv: an event for every message, and none without") {
