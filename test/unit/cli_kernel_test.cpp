@@ -189,7 +189,7 @@ TEST_CASE("map dump: Services") {
            up_traffic{.opened = 2, .closed = 1, .sent = 10, .received = 20});
   CHECK(json::serialize(maps.dump("up_traffic").at("entries")) == compact(R"([
     {"key": {"client_netns": "1", "server_netns": "2", "service": 3},
-     "value": {"opened": 2, "closed": 1, "sent": 10, "received": 20}}])"));
+     "value": {"opened": 2, "closed": 1, "sent": 10, "received": 20, "brief": 0}}])"));
 }
 
 TEST_CASE("map dump: arrays, also per CPU") {
