@@ -42,7 +42,10 @@ const std::vector<ArrayNames>& array_names() {
 const std::vector<NumberNames>& number_names() {
   static const std::vector<NumberNames> kNames{
       {.type = "", .member = "protocol", .names = {{6, "tcp"}, {17, "udp"}}},
-      {.type = "up_service", .member = "flags", .flags = true, .names = {{UP_SERVICE_MAGLEV, "maglev"}, {UP_SERVICE_EXTERNAL, "external"}}},
+      {.type = "up_service",
+       .member = "flags",
+       .flags = true,
+       .names = {{UP_SERVICE_MAGLEV, "maglev"}, {UP_SERVICE_EXTERNAL, "external"}}},
   };
   return kNames;
 }
