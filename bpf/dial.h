@@ -198,6 +198,18 @@ static __always_inline void up_show_sender(struct bpf_sock_addr *ctx, bool v6)
 		up_context_set(ctx, v6, &addr, port);
 }
 
+/* Is it still connected there? connect(AF_UNSPEC) runs no program. */
+static __always_inline bool up_is_connected_to(struct sock *sk, const struct up_addr *backend, __be16 port)
+{
+	struct up_addr peer;
+
+	if (BPF_CORE_READ(sk, __sk_common.skc_family) == AF_INET6)
+		bpf_probe_read_kernel(&peer, sizeof(peer), &sk->__sk_common.skc_v6_daddr);
+	else
+		up_addr_set4(&peer, BPF_CORE_READ(sk, __sk_common.skc_daddr));
+	return BPF_CORE_READ(sk, __sk_common.skc_dport) == port && up_addr_equals(&peer, backend);
+}
+
 /* Of a socket that is connected through a Service: what the agent needs to tell whether its backend is still one, and to
  * destroy it if it is not. */
 static __always_inline void up_tell_udp_socket(struct seq_file *seq, struct sock *sk, const struct up_sk *me)
@@ -205,6 +217,8 @@ static __always_inline void up_tell_udp_socket(struct seq_file *seq, struct sock
 	struct up_udp_socket out = {};
 
 	if (!me->service || BPF_CORE_READ_BITFIELD_PROBED(sk, sk_protocol) != IPPROTO_UDP)
+		return;
+	if (!up_is_connected_to(sk, &me->backend, me->backend_port))
 		return;
 	out.netns_cookie = BPF_CORE_READ(sk, __sk_common.skc_net.net, net_cookie);
 	out.cookie = BPF_CORE_READ(sk, __sk_common.skc_cookie.counter);

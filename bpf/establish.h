@@ -220,6 +220,7 @@ static __always_inline void up_on_server_established(struct bpf_sock_ops *ctx, s
 	struct up_conn *conn;
 	struct tcp_sock *tp;
 	struct up_sk *me;
+	bool fresh = false;
 	__u64 id;
 
 	if (!up_pod_find(netns))
@@ -248,10 +249,11 @@ static __always_inline void up_on_server_established(struct bpf_sock_ops *ctx, s
 		conn->started_ns = bpf_ktime_get_ns();
 		conn->established_ns = conn->started_ns;
 		conn->why = up_netns_of(&client.addr, netns) ? UP_WHY_UNCONFIRMED : UP_WHY_NOT_LOCAL;
-		conn->end[UP_SERVER] = server;
-		up_opened(conn, id, UP_WAY_DIRECT);
+		fresh = true;
 	}
 	conn->end[UP_SERVER] = server;
+	if (fresh)
+		up_opened(conn, id, UP_WAY_DIRECT);
 	conn->dir[UP_SERVER].first_seq = tp->write_seq;
 	me->conn = id;
 	me->end = UP_SERVER;

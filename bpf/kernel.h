@@ -70,8 +70,11 @@ struct possible_net {
 
 struct sock_common {
 	unsigned short skc_family;
+	__be32 skc_daddr;
 	__be32 skc_rcv_saddr;
+	struct in6_addr skc_v6_daddr;
 	struct in6_addr skc_v6_rcv_saddr;
+	__be16 skc_dport;
 	__u16 skc_num; /* local port, host order */
 	struct possible_net skc_net;
 	unsigned char skc_state;

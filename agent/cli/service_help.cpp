@@ -17,7 +17,8 @@ const char* const kServicesMore = R"~(Columns:
   WHY              of a refused or stale one
 
 A headless Service, and one of type ExternalName, has no address of its own: it is not shown, and its clients dial pods.
-Of two Services that claim one address the older has it; the other is shown as refused.
+Of two Services that claim one address it is the one's whose cluster IP it is, else the older one's; the other is shown as
+refused. With internalTrafficPolicy: Local a port has a row more for its other frontends, which that policy leaves alone.
 
 Examples:
   underpassctl services

@@ -60,12 +60,14 @@ std::span<const std::uint16_t> block_of(const compile::Slots& slots, std::uint32
 }  // namespace
 
 Services::Services(ServiceMaps& maps) : maps_(maps) {
+  std::set<compile::PortKey> torn;
   maps_.for_each_service([&](const compile::Frontend& frontend, const up_service& value) {
     const auto key = key_of(value);
     Port& port = ports_[key];
+    if (!port.frontends.empty() && std::memcmp(&port.value, &value, sizeof(value)) != 0) torn.insert(key);
     port.id = value.id;
     port.value = value;
-    port.slots.targets.resize(value.slots);
+    port.slots.targets.resize(std::max<std::size_t>(port.slots.targets.size(), value.slots));
     if ((value.flags & UP_SERVICE_MAGLEV) != 0 && value.slots != 0) port.slots.maglev.resize(compile::kMaglevEntries);
     port.frontends.insert(frontend);
     owners_[frontend] = key;
@@ -73,6 +75,8 @@ Services::Services(ServiceMaps& maps) : maps_(maps) {
     next_id_ = std::max(next_id_, value.id + 1);
   });
   adopt_slots();
+  // An agent died between two frontends of one port: the next apply() must write them all.
+  for (const auto& key : torn) ports_.at(key).value = {};
   for (const auto& address : maps_.nodes()) nodes_.insert(address);
   for (const auto& [key, port] : ports_) {
     frontend_count_ += port.frontends.size();

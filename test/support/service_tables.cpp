@@ -27,6 +27,14 @@ std::string ip_of(const Address& address) {
   return ip.starts_with('[') ? ip.substr(1, ip.size() - 2) : ip;
 }
 
+up_service_key key_of(const Address& at, std::uint8_t protocol) {
+  up_service_key key{};
+  key.addr = IpAddress::parse(ip_of(at)).value().to_abi();
+  key.port = htons(at.port());
+  key.protocol = protocol;
+  return key;
+}
+
 }  // namespace
 
 ServiceTables::ServiceTables(const Sandbox& sandbox)
@@ -35,11 +43,12 @@ ServiceTables::ServiceTables(const Sandbox& sandbox)
       affinity_(open_pinned_map(sandbox.pins() / "up_affinity")) {}
 
 std::optional<up_service> ServiceTables::service(const Address& at, std::uint8_t protocol) const {
-  up_service_key key{};
-  key.addr = IpAddress::parse(ip_of(at)).value().to_abi();
-  key.port = htons(at.port());
-  key.protocol = protocol;
-  return find<up_service>(services_, key);
+  return find<up_service>(services_, key_of(at, protocol));
+}
+
+void ServiceTables::put(const Address& at, const up_service& service) const {
+  const up_service_key key = key_of(at, service.protocol);
+  if (::bpf_map_update_elem(services_.get(), &key, &service, BPF_ANY) != 0) throw_errno("write up_services");
 }
 
 std::multiset<std::string> ServiceTables::slots(const Address& at, std::uint8_t protocol) const {

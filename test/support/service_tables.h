@@ -22,6 +22,8 @@ class ServiceTables {
 
   // Of the Service that is dialled there; 0.0.0.0 and :: are those of NodePorts.
   [[nodiscard]] std::optional<up_service> service(const Address& at, std::uint8_t protocol = IPPROTO_TCP) const;
+  // As an agent leaves it that dies in the middle.
+  void put(const Address& at, const up_service& service) const;
   // "10.77.0.3:8080" of every slot, "missing" of one that is not there; empty too where there is no such Service.
   [[nodiscard]] std::multiset<std::string> slots(const Address& at, std::uint8_t protocol = IPPROTO_TCP) const;
   [[nodiscard]] std::optional<up_affinity> affinity(std::uint64_t client_netns, std::uint32_t service) const;

@@ -246,5 +246,27 @@ TEST_CASE("the agent is killed in the middle of changes: connections go on, and 
   CHECK_MESSAGE(problems.empty(), problems);
 }
 
+TEST_CASE("an agent that died between two frontends of a port: the next one writes both") {
+  Scene scene;
+  ServiceObject service = Scene::web_service();
+  service.external_ips = {"192.0.2.10"};
+  scene.put_and_wait(service, {"web-1", "web-2"});
+  const std::array both{Address::of(kVip4, 80), Address::of("192.0.2.10", 80)};
+  const ServiceTables tables = scene.tables();
+  const up_service right = tables.service(both[0]).value();
+  for (const Address& torn : both) {
+    CAPTURE(torn.to_string());
+    scene.world.agent.kill9();
+    up_service stale = right;
+    stale.slots = 5;
+    tables.put(torn, stale);
+    scene.world.agent.start();
+    for (const Address& at : both) {
+      CHECK(eventually(seconds(5), [&] { return tables.service(at).value().slots == right.slots; }));
+      CHECK(who_answers(scene.client(), at, 50) == std::set<std::string>{"web-1", "web-2"});
+    }
+  }
+}
+
 }  // namespace
 }  // namespace underpass::test

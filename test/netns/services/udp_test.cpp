@@ -90,9 +90,12 @@ int error_within_a_second(const UniqueFd& fd) {
 }
 
 // A connected socket whose backend is `pod`.
-UniqueFd connected_to(const Scene& scene, const Address& vip, const std::string& pod) {
+// `port`: what it is bound to; 0: nothing.
+UniqueFd connected_to(const Scene& scene, const Address& vip, const std::string& pod, std::uint16_t port = 0) {
   for (int i = 0; i < 200; ++i) {
     UniqueFd fd = udp_socket(scene.client(), vip.family());
+    const Address own = Address::of(vip.family() == AF_INET6 ? "::" : "0.0.0.0", port);
+    if (port != 0) REQUIRE(::bind(fd.get(), own.get(), own.size) == 0);
     REQUIRE(connect_udp(fd, vip) == 0);
     if (ask_connected(fd).backend == pod) return fd;
   }
@@ -149,6 +152,28 @@ TEST_CASE("a Service goes: its connected datagram sockets fail, and its address 
   CHECK(eventually(seconds(5), [&] {
     return scene.world.pinned.entries("up_services") == 0 && scene.world.pinned.entries("up_backends") == 0;
   }));
+}
+
+TEST_CASE("a socket that was disconnected outlives the backend that it had") {
+  Scene scene;
+  for (const char* ip : kVips) {
+    CAPTURE(std::string(ip));
+    scene.set_ready("web-1", true);
+    scene.put_and_wait(Scene::web_service(), {"web-1", "web-2"});
+    const Address vip = Address::of(ip, 53);
+    const UniqueFd fd = connected_to(scene, vip, "web-1", 7777);
+    const sockaddr nowhere{.sa_family = AF_UNSPEC, .sa_data = {}};
+    REQUIRE(::connect(fd.get(), &nowhere, sizeof(nowhere)) == 0);
+    const UniqueFd witness = connected_to(scene, vip, "web-1");
+    scene.set_ready("web-1", false);
+    CHECK(error_within_a_second(witness) != 0);  // the agent has looked
+    int error = -1;
+    socklen_t size = sizeof(error);
+    REQUIRE(::getsockopt(fd.get(), SOL_SOCKET, SO_ERROR, &error, &size) == 0);
+    CHECK(error == 0);
+    // Of an IPv6 socket the kernel keeps the old peer's address, and drops what comes from others, mesh or no mesh.
+    if (vip.family() == AF_INET) CHECK(ask_udp(fd, vip).to_string() == "web-2 as " + vip.to_string());
+  }
 }
 
 TEST_CASE("a socket that is connected again, elsewhere, is no longer the Service's") {
