@@ -105,7 +105,7 @@ class DirSource::Watch : public std::enable_shared_from_this<Watch> {
     // First, so that no change falls between; where it fails, check() looks at the folder instead.
     const bool watched = watch(dir.get());
     const auto touched = std::exchange(touched_, {});
-    const bool told_all = watched && !touched.empty() && !std::exchange(may_have_missed_, false);
+    const bool told_all = !std::exchange(may_have_missed_, false) && watched && !touched.empty();
     return told_all && !folder_.lost() ? folder_.refresh(dir.get(), touched) : folder_.rescan(dir.get(), touched);
   }
 

@@ -61,9 +61,12 @@ class Choice {
     const up_backend_key key{kService, slot};
     REQUIRE(bpf_map_delete_elem(bpf_map__fd(decisions_->maps.up_backends), &key) == 0);
   }
-  void put_block(std::uint32_t block, std::uint16_t slot) {
+  // Each entry of the table leads to another slot than its neighbours, in its block and in the next.
+  static std::uint16_t slot_of(std::uint32_t entry) { return static_cast<std::uint16_t>(entry * 7 % 97); }
+  void put_block(std::uint32_t block) {
     up_maglev value{};
-    for (auto& entry : value.slot) entry = slot;
+    for (std::uint32_t place = 0; place < UP_MAGLEV_BLOCK; ++place)
+      value.slot[place] = slot_of(block * UP_MAGLEV_BLOCK + place);
     put(decisions_->maps.up_maglev, up_maglev_key{kService, block}, value);
   }
   void put_node(const std::string& at) { put(decisions_->maps.up_nodes, up_ip_key{address(at)}, std::uint32_t{1}); }
@@ -123,15 +126,15 @@ TEST_CASE("choice: a slot that was just taken away is nobody's: refused where th
 
 TEST_CASE("choice: Maglev goes by the client, through the table's block") {
   Choice choice;
-  choice.fill(3);
-  choice.serve(3, UP_SERVICE_MAGLEV);
+  choice.fill(97);
+  choice.serve(97, UP_SERVICE_MAGLEV);
   choice.set_client(77, 0);
   CHECK(choice.run() == kNothingReady);  // no table yet
-  for (std::uint32_t block = 0; block < UP_MAGLEV_BLOCKS; ++block) choice.put_block(block, block % 3);
+  for (std::uint32_t block = 0; block < UP_MAGLEV_BLOCKS; ++block) choice.put_block(block);
   for (const std::uint32_t sticky : {0U, 1U, 959U, 960U, 49918U, 49919U, 4'000'000'000U}) {
     CAPTURE(sticky);
     choice.set_client(77, sticky);
-    const auto wanted = static_cast<int>(sticky % UP_MAGLEV_ENTRIES / UP_MAGLEV_BLOCK % 3);
+    const int wanted = Choice::slot_of(sticky % UP_MAGLEV_ENTRIES);
     for (int i = 0; i < 20; ++i) CHECK(choice.chosen() == wanted);
   }
 }

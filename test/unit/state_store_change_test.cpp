@@ -8,6 +8,7 @@
 #include <map>
 #include <memory>
 #include <random>
+#include <set>
 #include <string>
 #include <vector>
 
@@ -236,6 +237,26 @@ class WholeStore {
   std::map<std::pair<ObjectKey, std::string>, std::string> known_;
 };
 
+// What is another in `now`, or there in one of both alone.
+template <typename Objects>
+std::set<NamespacedName> differences(const Objects& before, const Objects& now) {
+  std::set<NamespacedName> out;
+  for (const auto& [id, object] : before)
+    if (const auto found = now.find(id); found == now.end() || found->second != object) out.insert(id);
+  for (const auto& [id, object] : now)
+    if (!before.contains(id)) out.insert(id);
+  return out;
+}
+
+// More may be named than changed, and nothing that changed may be left out.
+void check_changes(const model::Changes& changes, const model::Snapshot& before, const model::Snapshot& now) {
+  const auto covers = [](const auto& named, const auto& changed) { return std::ranges::includes(named, changed); };
+  REQUIRE(covers(changes.services, differences(before.services, now.services)));
+  REQUIRE(covers(changes.slices, differences(before.slices, now.slices)));
+  REQUIRE(covers(changes.pods, differences(before.pods, now.pods)));
+  REQUIRE((changes.nodes || before.nodes == now.nodes));
+}
+
 TEST_CASE("store: change by change it says what a walk over everything says") {
   Folder folder;
   std::time_t now = 1767322800;  // 2026-01-02T03:00:00Z
@@ -244,6 +265,7 @@ TEST_CASE("store: change by change it says what a walk over everything says") {
   std::string before;
   std::shared_ptr<const model::Snapshot> kept;
   std::string kept_says;
+  model::Snapshot last;
   for (int i = 0; i < 5000; ++i) {
     CAPTURE(i);
     now += 1;
@@ -257,6 +279,8 @@ TEST_CASE("store: change by change it says what a walk over everything says") {
     REQUIRE(std::strftime(text.data(), text.size() + 1, "%Y-%m-%dT%H:%M:%SZ", &parts) == text.size());
     const auto expected = whole.update(contents, text);
     REQUIRE(dump(*store.snapshot()) == expected);
+    check_changes(store.take_changes(), last, *store.snapshot());
+    last = *store.snapshot();
     REQUIRE(changed == (expected != before));
     before = expected;
     if (kept) REQUIRE(dump(*kept) == kept_says);  // who keeps the pointer keeps what it says
