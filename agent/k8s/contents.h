@@ -16,7 +16,9 @@
 namespace underpass::k8s {
 
 using Object = std::variant<model::Namespace, model::ServiceAccount, model::Pod, std::shared_ptr<const model::Service>,
-                            std::shared_ptr<const model::EndpointSlice>, model::Node>;
+                            std::shared_ptr<const model::EndpointSlice>, model::Node,
+                            std::shared_ptr<const model::AuthorizationPolicy>,
+                            std::shared_ptr<const model::PeerAuthentication>, model::MeshConfig>;
 
 // Why an object was refused: the field ("status.podIP") and what is wrong with it ("\"10.0.0\": not an IP address").
 struct DecodeError {
@@ -30,7 +32,7 @@ using Decoded = std::expected<T, DecodeError>;
 // One object of a source. Kind and id are known even where the rest does not decode.
 struct Item {
   std::string kind;
-  NamespacedName id;  // ns is empty for a Namespace and a Node
+  NamespacedName id;  // ns is empty for a Namespace, a Node and a Mesh
   std::string place;  // where its text stands: "/etc/mesh/a.yaml:14"
   Decoded<Object> object;
 };

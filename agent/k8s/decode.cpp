@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
-// Which decoder an object takes, and what a List is made of. The decoders are in decode_objects.cpp, decode_service.cpp
-// and decode_endpoint_slice.cpp.
+// Which decoder an object takes, and what a List is made of. The decoders are in files of their own, the small ones in
+// decode_objects.cpp.
 #include "agent/k8s/decode.h"
 
 #include <boost/json/value.hpp>
@@ -24,6 +24,7 @@ struct Kind {
   std::string_view version;  // apiVersion: "v1" in the core group, "group/version" in all others
   Naming naming;
   Decoder decode;
+  std::string_view other_version = {};  // that means the same
 };
 
 template <typename T>
@@ -53,6 +54,11 @@ constexpr Kind kKinds[] = {
     {"Service", "v1", kServiceNaming, decode_with<decode_service>},
     {"Node", "v1", kNodeNaming, decode_with<decode_node>},
     {"EndpointSlice", "discovery.k8s.io/v1", kUsualNaming, decode_with<decode_endpoint_slice>},
+    {"AuthorizationPolicy", "security.istio.io/v1", kUsualNaming, decode_with<decode_authorization_policy>,
+     "security.istio.io/v1beta1"},
+    {"PeerAuthentication", "security.istio.io/v1", kUsualNaming, decode_with<decode_peer_authentication>,
+     "security.istio.io/v1beta1"},
+    {"Mesh", "underpass.dev/v1alpha1", kMeshNaming, decode_with<decode_mesh>},
 };
 
 const Kind* find_kind(std::string_view name) {
@@ -94,14 +100,14 @@ class DocumentDecoder {
     const Kind* kind = find_kind(*kind_name);
     const Kind* members = find_kind_of_list(*kind_name);
     if (kind == nullptr && members == nullptr && *kind_name != "List") return;
-    std::string_view wanted = "v1";
-    if (kind != nullptr) wanted = kind->version;
-    if (members != nullptr) wanted = members->version;
+    const Kind* known = kind != nullptr ? kind : members;
+    const std::string_view wanted = known != nullptr ? known->version : "v1";
+    const std::string_view other = known != nullptr ? known->other_version : "";
     // Any group may have a kind of this name; but the core group, which is Kubernetes' own, has none that we do not
     // know, and there the group was forgotten.
     if (const auto group = group_of(*version); !group.empty() && group != group_of(wanted)) return;
-    if (*version != wanted) {
-      root["apiVersion"].refuse("must be " + show(wanted));
+    if (*version != wanted && (other.empty() || *version != other)) {
+      root["apiVersion"].refuse("must be " + show(wanted) + (other.empty() ? "" : " or " + show(other)));
       return refuse(place, *kind_name, *findings.error);
     }
     if (kind != nullptr) return decode_one(object, *kind, place);

@@ -1,7 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 // From parsed Kubernetes objects to values of the model. Every source decodes here, from one kind of tree, whether its
 // text was YAML or the API server's JSON. Strict about the fields that Underpass uses: one wrong value refuses the
-// whole object; blind to all others. Objects of kinds that are not ours are no concern of ours and pass in silence.
+// whole object; blind to all others, but for policies, which a field that is not known refuses too. Objects of kinds
+// that are not ours are no concern of ours and pass in silence.
 #pragma once
 
 #include <boost/json/fwd.hpp>
@@ -25,6 +26,9 @@ Decoded<model::Pod> decode_pod(const boost::json::value& object, const DecodeOpt
 Decoded<model::Service> decode_service(const boost::json::value& object);
 Decoded<model::EndpointSlice> decode_endpoint_slice(const boost::json::value& object);
 Decoded<model::Node> decode_node(const boost::json::value& object);
+Decoded<model::AuthorizationPolicy> decode_authorization_policy(const boost::json::value& object);
+Decoded<model::PeerAuthentication> decode_peer_authentication(const boost::json::value& object);
+Decoded<model::MeshConfig> decode_mesh(const boost::json::value& object);
 
 // Adds to `file` what `document` holds: nothing, one object, or the members of a List. `place` is where it stands.
 void decode_document(const boost::json::value& document, const std::string& place, const DecodeOptions& options,

@@ -5,6 +5,7 @@
 #include <cstdint>
 #include <optional>
 #include <string>
+#include <string_view>
 
 #include "agent/k8s/field.h"
 #include "underpass/ids.h"
@@ -19,8 +20,12 @@ struct Naming {
 };
 inline constexpr Naming kNamespaceNaming{.namespaced = false, .label = true};
 inline constexpr Naming kNodeNaming{.namespaced = false, .label = false};
+inline constexpr Naming kMeshNaming{.namespaced = false, .label = false};
 inline constexpr Naming kServiceNaming{.namespaced = true, .label = true};
 inline constexpr Naming kUsualNaming{.namespaced = true, .label = false};
+
+// The annotation by which Istio applies a policy for show.
+inline constexpr std::string_view kDryRun = "istio.io/dry-run";
 
 // Name and namespace ("default" where a namespaced object says none), both valid unless an error was recorded.
 NamespacedName decode_id(const Field& metadata, Naming naming);

@@ -1,8 +1,10 @@
 // SPDX-License-Identifier: Apache-2.0
-// The decoders, one per kind. Service and EndpointSlice have files of their own.
+// The decoders of the small kinds: Namespace, ServiceAccount, Pod and Node. The others have files of their own.
 #include <algorithm>
 #include <boost/json/value.hpp>
+#include <cstdint>
 #include <optional>
+#include <ranges>
 #include <string>
 #include <string_view>
 #include <utility>
@@ -122,6 +124,61 @@ std::vector<model::EndpointPort> decode_container_ports(const Field& containers)
   return ports;
 }
 
+// The port to which the kubelet connects for a probe or hook of a container; a name is one of that container's own.
+// None where it is another host's port, or where no port has the name: then the kubelet does not find it either.
+std::optional<std::uint16_t> decode_handler_port(const Field& action, const Field& container) {
+  const auto port = action["port"];
+  const auto host = action["host"].string();
+  if (!action.present() || (host && !host->empty())) return std::nullopt;
+  if (!port.is_string()) return decode_port(port);
+  const auto name = decode_label_name(port);
+  for (const auto& candidate : container["ports"].elements()) {
+    if (!name.empty() && candidate["name"].string() == name) return decode_port(candidate["containerPort"]);
+  }
+  return std::nullopt;
+}
+
+void sort_ports(std::vector<std::uint16_t>& ports) {
+  std::ranges::sort(ports);
+  const auto rest = std::ranges::unique(ports);
+  ports.erase(rest.begin(), rest.end());
+}
+
+std::vector<std::uint16_t> decode_probe_ports(const Field& spec) {
+  std::vector<std::uint16_t> ports;
+  const auto add = [&](const Field& handler, const Field& container) {
+    for (const auto* kind : {"httpGet", "tcpSocket", "grpc"}) {
+      if (const auto port = decode_handler_port(handler[kind], container)) ports.push_back(*port);
+    }
+  };
+  for (const auto* list : {"containers", "initContainers"}) {
+    for (const auto& container : spec[list].elements()) {
+      for (const auto* probe : {"startupProbe", "livenessProbe", "readinessProbe"}) add(container[probe], container);
+      for (const auto* hook : {"postStart", "preStop"}) add(container["lifecycle"][hook], container);
+    }
+  }
+  sort_ports(ports);
+  return ports;
+}
+
+// "80, 443".
+std::vector<std::uint16_t> decode_port_list(const Field& annotation) {
+  constexpr std::string_view kBlanks = " \t";
+  std::vector<std::uint16_t> ports;
+  const auto text = annotation.string().value_or("");
+  if (text.empty()) return ports;
+  for (const auto part : std::views::split(std::string_view(text), ',')) {
+    std::string_view number(part);
+    number.remove_prefix(std::min(number.find_first_not_of(kBlanks), number.size()));
+    number = number.substr(0, number.find_last_not_of(kBlanks) + 1);
+    const auto port = parse_port(number);
+    if (!port) annotation.refuse("must be ports, 1 to 65535, with commas between them");
+    ports.push_back(port.value_or(0));
+  }
+  sort_ports(ports);
+  return ports;
+}
+
 std::string decode_netns_path(const Field& annotation) {
   auto path = annotation.string().value_or("");
   if (annotation.present() && !is_absolute_path(path)) {
@@ -174,6 +231,9 @@ Decoded<model::Pod> decode_pod(const json::value& object, const DecodeOptions& o
   out.deleting = metadata["deletionTimestamp"].string().has_value();
   out.ports = decode_container_ports(spec["containers"]);
   out.weight = decode_weight(metadata);
+  out.probe_ports = decode_probe_ports(spec);
+  out.exclude_inbound_ports = decode_port_list(annotations["underpass.dev/exclude-inbound-ports"]);
+  out.exclude_outbound_ports = decode_port_list(annotations["underpass.dev/exclude-outbound-ports"]);
   out.other_mesh = annotations["ambient.istio.io/redirection"].string() == "enabled" || has_istio_proxy(spec);
   if (findings.error) return std::unexpected(std::move(*findings.error));
   return out;

@@ -18,8 +18,14 @@ bool is_identifier(std::string_view key) {
   });
 }
 
-// metadata.name, metadata.labels[underpass.dev/mesh], status.podIPs[1].
+bool is_short_and_printable(std::string_view key) {
+  return !key.empty() && key.size() <= kShown &&
+         std::ranges::all_of(key, [](unsigned char c) { return c > 0x20 && c < 0x7f; });
+}
+
+// metadata.name, metadata.labels[underpass.dev/mesh], status.podIPs[1], spec["a b"].
 std::string child_path(const std::string& parent, std::string_view key) {
+  if (!is_short_and_printable(key)) return parent + "[" + show(key) + "]";
   if (!is_identifier(key)) return parent + "[" + std::string(key) + "]";
   return parent.empty() ? std::string(key) : parent + "." + std::string(key);
 }
@@ -117,6 +123,13 @@ std::vector<std::pair<std::string_view, Field>> Field::members() const {
     out.emplace_back(key, child(&member.value(), 0, key));
   }
   return out;
+}
+
+void Field::expect_members(std::initializer_list<std::string_view> names) const {
+  if (value_ == nullptr) return refuse_field("missing");
+  for (const auto& [key, member] : members()) {
+    if (std::ranges::find(names, key) == names.end()) member.refuse_field("unknown field");
+  }
 }
 
 void Field::refuse(std::string_view cause) const {

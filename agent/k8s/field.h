@@ -6,6 +6,7 @@
 
 #include <boost/json/fwd.hpp>
 #include <cstdint>
+#include <initializer_list>
 #include <optional>
 #include <string>
 #include <string_view>
@@ -50,6 +51,8 @@ class Field {
   [[nodiscard]] std::optional<std::uint32_t> integer(std::uint32_t least, std::uint32_t most) const;
   [[nodiscard]] std::vector<Field> elements() const;
   [[nodiscard]] std::vector<std::pair<std::string_view, Field>> members() const;
+  // Refuses what is not a mapping, one that is missing too, and one that has a member of another name.
+  void expect_members(std::initializer_list<std::string_view> names) const;
 
   // Says what is wrong with this field's value, which is put in front of the cause.
   void refuse(std::string_view cause) const;

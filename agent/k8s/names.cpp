@@ -2,7 +2,9 @@
 #include "agent/k8s/names.h"
 
 #include <algorithm>
+#include <charconv>
 #include <climits>
+#include <system_error>
 
 namespace underpass::k8s {
 namespace {
@@ -31,6 +33,21 @@ bool is_dns_subdomain(std::string_view text) {
 std::optional<IpAddress> parse_ip(const std::string& text) {
   if (text.contains('\0')) return std::nullopt;
   return IpAddress::parse(text);
+}
+
+std::optional<std::uint32_t> parse_number(std::string_view text, std::uint32_t most) {
+  const auto is_digit = [](char c) { return c >= '0' && c <= '9'; };
+  if (text.empty() || (text != "0" && text.front() == '0') || !std::ranges::all_of(text, is_digit)) return std::nullopt;
+  std::uint32_t number = 0;
+  const auto [end, error] = std::from_chars(text.data(), text.data() + text.size(), number);
+  return error == std::errc{} ? std::min(number, most + 1) : most + 1;
+}
+
+std::optional<std::uint16_t> parse_port(std::string_view text) {
+  constexpr std::uint32_t kMost = 65535;
+  const auto number = parse_number(text, kMost);
+  if (!number || *number == 0 || *number > kMost) return std::nullopt;
+  return static_cast<std::uint16_t>(*number);
 }
 
 bool is_absolute_path(std::string_view text) {

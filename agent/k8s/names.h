@@ -1,8 +1,9 @@
 // SPDX-License-Identifier: Apache-2.0
-// Small strings that the API server would have checked: names (RFC 1123), addresses and paths. The folder source has no
-// API server before it, and names end up in fixed-size fields of BPF maps.
+// Small strings that the API server would have checked: names (RFC 1123), addresses, numbers and paths. The folder
+// source has no API server before it, and names end up in fixed-size fields of BPF maps.
 #pragma once
 
+#include <cstdint>
 #include <optional>
 #include <string>
 #include <string_view>
@@ -20,6 +21,12 @@ bool is_dns_subdomain(std::string_view text);
 
 // As IpAddress::parse, and nothing behind a NUL.
 std::optional<IpAddress> parse_ip(const std::string& text);
+
+// A whole number in its shortest form, no sign and no leading zero; one above `most` is `most` and one.
+std::optional<std::uint32_t> parse_number(std::string_view text, std::uint32_t most);
+
+// A number from 1 to 65535.
+std::optional<std::uint16_t> parse_port(std::string_view text);
 
 // A path from the root that a person can read: no control characters, shorter than PATH_MAX.
 bool is_absolute_path(std::string_view text);

@@ -13,6 +13,8 @@ namespace underpass::state {
 [[nodiscard]] bool holds(const model::Snapshot& snapshot, const ObjectKey& key, const k8s::Object& object);
 void put(model::Snapshot& snapshot, const ObjectKey& key, const k8s::Object& object);
 void remove(model::Snapshot& snapshot, const ObjectKey& key);
+// That the object is another than before, or that what is wrong with its text is.
 void note(const ObjectKey& key, model::Changes& changes);
+void note_problem(const ObjectKey& key, model::Changes& changes);
 
 }  // namespace underpass::state

@@ -146,7 +146,10 @@ void Store::settle_objects() {
     known.due = false;
     const auto before = known.problems;
     settle(key, known);
-    if (known.problems != before) diagnostics_due_ = true;
+    if (known.problems != before) {
+      diagnostics_due_ = true;
+      note_problem(key, changes_);
+    }
     if (known.problems.empty()) {
       wrong_.erase(key);
     } else {

@@ -54,12 +54,20 @@ metadata:
     underpass.dev/short-circuit: on
     underpass.dev/short-circuit-peers: mesh
     underpass.dev/weight: "50"
+    underpass.dev/exclude-inbound-ports: "9090"
+    underpass.dev/exclude-outbound-ports: 3306,53
     example.com/anything: 5
 spec:
   nodeName: node-a
   serviceAccountName: web
   initContainers: [{name: setup, image: setup:1}]
-  containers: [{name: web, image: web:1.2, ports: [{containerPort: 80}]}, {name: log}, {name: tap, image: tap@sha256:0}]
+  containers:
+  - name: web
+    image: web:1.2
+    ports: [{containerPort: 80}]
+    livenessProbe: {httpGet: {path: /live, port: 8081}}
+  - {name: log}
+  - {name: tap, image: tap@sha256:0}
 status:
   phase: Running
   podIP: 10.0.0.7
@@ -84,6 +92,9 @@ status:
                     .ready = false,
                     .ports = {{"", model::Protocol::kTcp, 80}},
                     .weight = 50,
+                    .probe_ports = {8081},
+                    .exclude_inbound_ports = {9090},
+                    .exclude_outbound_ports = {53, 3306},
                 });
 }
 
@@ -157,6 +168,58 @@ TEST_CASE("pod: what makes an endpoint of it") {
         std::vector<model::EndpointPort>{{"http", model::Protocol::kTcp, 8080}, {"dns", model::Protocol::kUdp, 53}});
 }
 
+TEST_CASE("pod: ports to which the kubelet connects") {
+  using Ports = std::vector<std::uint16_t>;
+  const auto ports = [](const std::string& container, const std::string& rest = "") {
+    return good("", "spec: {containers: [{" + container + "}" + rest + "]}").probe_ports;
+  };
+  CHECK(ports("").empty());
+  CHECK(ports("startupProbe: {httpGet: {port: 3}}, livenessProbe: {tcpSocket: {port: 2}}, "
+              "readinessProbe: {grpc: {port: 1, service: a}}") == Ports{1, 2, 3});
+  CHECK(ports("livenessProbe: {httpGet: {port: 80}}, readinessProbe: {httpGet: {port: 80}}",
+              ", {livenessProbe: {tcpSocket: {port: 80}}}") == Ports{80});
+  CHECK(
+      ports("livenessProbe: {exec: {command: [a]}, periodSeconds: 5}, readinessProbe: null, startupProbe: {}").empty());
+  CHECK(ports("lifecycle: {postStart: {httpGet: {port: 5}}, preStop: {tcpSocket: {port: 6}}}") == Ports{5, 6});
+  CHECK(good("", "spec: {initContainers: [{restartPolicy: Always, startupProbe: {httpGet: {port: 7}}}]}").probe_ports ==
+        Ports{7});
+
+  // Names are those of the container itself.
+  const std::string named = "ports: [{name: http, containerPort: 8080}, {containerPort: 1}], ";
+  CHECK(ports(named + "livenessProbe: {httpGet: {port: http}}") == Ports{8080});
+  CHECK(ports(named + "livenessProbe: {httpGet: {port: https}}").empty());
+  CHECK(ports("livenessProbe: {httpGet: {port: http}}", ", {ports: [{name: http, containerPort: 1}]}").empty());
+  CHECK(ports("livenessProbe: {httpGet: {port: ''}}, ports: [{containerPort: 1}]").empty());
+  // Another host's.
+  CHECK(ports("livenessProbe: {httpGet: {port: 80, host: 192.0.2.1}}, readinessProbe: {tcpSocket: {port: 81, host: a}}")
+            .empty());
+  CHECK(ports("livenessProbe: {httpGet: {port: 80, host: ''}}") == Ports{80});
+}
+
+TEST_CASE("pod: ports that it excludes") {
+  using Ports = std::vector<std::uint16_t>;
+  const auto pod = [](const std::string& in, const std::string& out) {
+    return good("annotations: {underpass.dev/exclude-inbound-ports: '" + in +
+                "', underpass.dev/exclude-outbound-ports: '" + out + "'}");
+  };
+  CHECK(pod("", "").exclude_inbound_ports.empty());
+  CHECK(pod("80", "").exclude_inbound_ports == Ports{80});
+  CHECK(pod("80", "").exclude_outbound_ports.empty());
+  CHECK(pod("", "65535,1,80").exclude_outbound_ports == Ports{1, 80, 65535});
+  CHECK(pod(" 80 , 443,80 ", "").exclude_inbound_ports == Ports{80, 443});
+  for (const char* wrong :
+       {"0", "65536", "80,", ",80", "80,,81", ",", " ", "http", "80 81", "80;81", "-1", "80-90", "*"}) {
+    const auto message = std::string("\"") + wrong + "\": must be ports, 1 to 65535, with commas between them";
+    CHECK(bad("annotations: {underpass.dev/exclude-inbound-ports: '" + std::string(wrong) + "'}") ==
+          "Pod shop/web: metadata.annotations[underpass.dev/exclude-inbound-ports]: " + message);
+    CHECK(bad("annotations: {underpass.dev/exclude-outbound-ports: '" + std::string(wrong) + "'}") ==
+          "Pod shop/web: metadata.annotations[underpass.dev/exclude-outbound-ports]: " + message);
+  }
+  CHECK(bad("annotations: {underpass.dev/exclude-inbound-ports: 80}") ==
+        "Pod shop/web: metadata.annotations[underpass.dev/exclude-inbound-ports]: 80: must be a string (put it in "
+        "quotes)");
+}
+
 TEST_CASE("pod: the netns annotation counts for the folder source alone") {
   const auto text = pod_with("annotations: {underpass.dev/netns: /var/run/netns/web}", "");
   CHECK(decode(text, true)->netns_path == "/var/run/netns/web");
@@ -198,6 +261,17 @@ TEST_CASE("pod: what is wrong is said by object, path and cause") {
       {"", "spec: {containers: [{ports: [{name: http}]}]}", "spec.containers[0].ports[0].containerPort: missing"},
       {"", "spec: {containers: [{ports: [{protocol: tcp, containerPort: 1}]}]}",
        "spec.containers[0].ports[0].protocol: \"tcp\": must be one of TCP, UDP"},
+      {"", "spec: {containers: [{livenessProbe: {httpGet: {port: 0}}}]}",
+       "spec.containers[0].livenessProbe.httpGet.port: 0: must be 1 to 65535"},
+      {"", "spec: {containers: [{readinessProbe: {tcpSocket: {port: 65536}}}]}",
+       "spec.containers[0].readinessProbe.tcpSocket.port: 65536: must be 1 to 65535"},
+      {"", "spec: {containers: [{}, {startupProbe: {grpc: {}}}]}",
+       "spec.containers[1].startupProbe.grpc.port: missing"},
+      {"", "spec: {containers: [{livenessProbe: {httpGet: {port: a_b}}}]}",
+       "spec.containers[0].livenessProbe.httpGet.port: \"a_b\": not an RFC 1123 label (a-z, 0-9 and -, at most 63)"},
+      {"", "spec: {containers: [{livenessProbe: [a]}]}", "spec.containers[0].livenessProbe: a list: must be a mapping"},
+      {"", "spec: {containers: [{lifecycle: {preStop: {httpGet: {port: true}}}}]}",
+       "spec.containers[0].lifecycle.preStop.httpGet.port: true: must be a whole number"},
       {"deletionTimestamp: 5", "", "metadata.deletionTimestamp: 5: must be a string (put it in quotes)"},
       {"annotations: {underpass.dev/weight: '0'}", "",
        "metadata.annotations[underpass.dev/weight]: \"0\": must be 1 to 100"},

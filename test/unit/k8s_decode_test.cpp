@@ -46,6 +46,21 @@ TEST_CASE("decode: which objects are ours") {
       {"{apiVersion: v1, kind: Node, metadata: {name: node-a.example.com}}", "Node node-a.example.com\n"},
       {"{apiVersion: discovery.k8s.io/v1, kind: EndpointSlice, metadata: {name: web-x.y}, addressType: IPv4}",
        "EndpointSlice default/web-x.y\n"},
+      {"{apiVersion: security.istio.io/v1, kind: AuthorizationPolicy, metadata: {name: x, namespace: shop}}",
+       "AuthorizationPolicy shop/x\n"},
+      {"{apiVersion: security.istio.io/v1beta1, kind: AuthorizationPolicy, metadata: {name: x.y}}",
+       "AuthorizationPolicy default/x.y\n"},
+      {"{apiVersion: security.istio.io/v1, kind: PeerAuthentication, metadata: {name: x, namespace: shop}}",
+       "PeerAuthentication shop/x\n"},
+      {"{apiVersion: security.istio.io/v1beta1, kind: PeerAuthentication, metadata: {name: x}}",
+       "PeerAuthentication default/x\n"},
+      {"{apiVersion: underpass.dev/v1alpha1, kind: Mesh, metadata: {name: default}}", "Mesh default\n"},
+      {"{apiVersion: security.istio.io/v1, kind: AuthorizationPolicy, metadata: {name: x}, spec: {rule: []}}",
+       "AuthorizationPolicy default/x: spec.rule: unknown field\n"},
+      {"{apiVersion: security.istio.io/v1, kind: PeerAuthentication, metadata: {name: x}, spec: {mode: STRICT}}",
+       "PeerAuthentication default/x: spec.mode: unknown field\n"},
+      {"{apiVersion: underpass.dev/v1alpha1, kind: Mesh, metadata: {name: x}}",
+       "Mesh x: metadata.name: \"x\": must be \"default\": there is one Mesh\n"},
       // Not ours, or not yet.
       {"{apiVersion: serving.knative.dev/v1, kind: Service, metadata: 5}", ""},
       {"{apiVersion: example.com/v1, kind: EndpointSlice, metadata: 5}", ""},
@@ -53,7 +68,8 @@ TEST_CASE("decode: which objects are ours") {
       {"{apiVersion: v1, kind: ConfigMap, metadata: {name: x}}", ""},
       {"{apiVersion: apps/v1, kind: Deployment}", ""},
       {"{apiVersion: example.com/v1, kind: Pod, metadata: 5}", ""},
-      {"{apiVersion: security.istio.io/v1, kind: AuthorizationPolicy, metadata: {name: x}}", ""},
+      {"{apiVersion: example.com/v1, kind: AuthorizationPolicy, metadata: {name: x}}", ""},
+      {"{apiVersion: kuma.io/v1alpha1, kind: Mesh, metadata: {name: x}}", ""},
       {"{apiVersion: example.com/v1, kind: PodList, items: 5}", ""},
       {"---\n---\n# nothing\n", ""},
       // Not Kubernetes, or too broken to say which object it is.
@@ -68,6 +84,11 @@ TEST_CASE("decode: which objects are ours") {
       {"{kind: EndpointSliceList, apiVersion: discovery.k8s.io/v1beta1}",
        "unreadable a.yaml:1: EndpointSliceList: apiVersion: \"discovery.k8s.io/v1beta1\": must be "
        "\"discovery.k8s.io/v1\"\n"},
+      {"{kind: AuthorizationPolicy, apiVersion: security.istio.io/v2}",
+       "unreadable a.yaml:1: AuthorizationPolicy: apiVersion: \"security.istio.io/v2\": must be "
+       "\"security.istio.io/v1\" or \"security.istio.io/v1beta1\"\n"},
+      {"{kind: Mesh, apiVersion: ''}",
+       "unreadable a.yaml:1: Mesh: apiVersion: \"\": must be \"underpass.dev/v1alpha1\"\n"},
       {"{kind: Service, apiVersion: v1, metadata: {name: a.b}}",
        "unreadable a.yaml:1: Service: metadata.name: \"a.b\": not an RFC 1123 label (a-z, 0-9 and -, at most 63)\n"},
       {"{kind: Node, apiVersion: v1, metadata: {name: Node}}",
@@ -127,6 +148,11 @@ TEST_CASE("decode: lists are taken apart") {
                "addressType: IPv6}]}") == "EndpointSlice default/a\n");
   CHECK(decode("{apiVersion: v1, kind: List, items: [{apiVersion: discovery.k8s.io/v1, kind: EndpointSlice, "
                "metadata: {name: a}, addressType: IPv6}]}") == "EndpointSlice default/a\n");
+  CHECK(decode("{apiVersion: security.istio.io/v1beta1, kind: AuthorizationPolicyList, items: [{metadata: {name: a}}, "
+               "{apiVersion: security.istio.io/v1, kind: AuthorizationPolicy, metadata: {name: b}}]}") ==
+        "AuthorizationPolicy default/a\nAuthorizationPolicy default/b\n");
+  CHECK(decode("{apiVersion: security.istio.io/v1, kind: PeerAuthenticationList, items: [{metadata: {name: a}}]}") ==
+        "PeerAuthentication default/a\n");
   CHECK(decode("{apiVersion: v1, kind: ConfigMapList, items: [{metadata: {name: a}}]}") == "");
   CHECK(decode("{apiVersion: v1, kind: List}") == "");
   CHECK(decode("{apiVersion: v1, kind: List, items: {}}") ==

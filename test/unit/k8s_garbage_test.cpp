@@ -43,6 +43,30 @@ kind: ServiceAccount
 metadata: {name: web, namespace: shop}
 )";
 
+constexpr std::string_view kPolicies = R"(apiVersion: security.istio.io/v1
+kind: AuthorizationPolicy
+metadata: {name: web, namespace: shop, annotations: {istio.io/dry-run: "false"}}
+spec:
+  selector: {matchLabels: {app: web}}
+  action: DENY
+  rules:
+  - from:
+    - source: {principals: [cluster.local/ns/a/sa/*], ipBlocks: [10.0.0.0/8, "fd00::/8"], notNamespaces: ["*-x"]}
+    - source: {serviceAccounts: [web, other/api]}
+    to: [{operation: {ports: ["80"], paths: [/a]}}]
+    when: [{key: "request.headers[x]", values: [a]}, {key: destination.port, notValues: ["81"]}]
+---
+apiVersion: security.istio.io/v1beta1
+kind: PeerAuthentication
+metadata: {name: web, namespace: shop}
+spec: {selector: {matchLabels: {app: web}}, mtls: {mode: STRICT}, portLevelMtls: {80: {mode: DISABLE}}}
+---
+apiVersion: underpass.dev/v1alpha1
+kind: Mesh
+metadata: {name: default}
+spec: {trustDomain: cluster.local, rootNamespace: istio-system}
+)";
+
 constexpr std::string_view kPieces[] = {"---\n", "...\n",
                                         "- ",    ": ",
                                         "{",     "}",
@@ -63,8 +87,8 @@ constexpr std::string_view kPieces[] = {"---\n", "...\n",
 class Garbage {
  public:
   // A real text with up to eight wounds.
-  std::string mutated() {
-    std::string text(kReal);
+  std::string mutated(std::string_view real) {
+    std::string text(real);
     for (auto wounds = pick(8) + 1; wounds > 0; --wounds) {
       const auto at = pick(text.size() + 1);
       const auto length = std::min(pick(40), text.size() - at);
@@ -111,7 +135,8 @@ TEST_CASE("garbage: neither crashes nor hangs the decoder") {
   std::size_t items = 0;
   std::size_t unreadable = 0;
   for (int i = 0; i < 3000; ++i) {
-    for (const auto& text : {garbage.mutated(), garbage.of_pieces(), garbage.of_bytes()}) {
+    for (const auto& text :
+         {garbage.mutated(kReal), garbage.mutated(kPolicies), garbage.of_pieces(), garbage.of_bytes()}) {
       const auto file = decode_file("garbage.yaml", text, {.netns_annotation = true});
       items += file.items.size();
       unreadable += file.unreadable.size();
@@ -123,9 +148,11 @@ TEST_CASE("garbage: neither crashes nor hangs the decoder") {
 }
 
 TEST_CASE("garbage: every prefix of a real text is decoded or refused") {
-  for (std::size_t length = 0; length <= kReal.size(); ++length) {
-    const auto file = decode_file("prefix.yaml", kReal.substr(0, length), {.netns_annotation = true});
-    CHECK(file.items.size() + file.unreadable.size() <= 3);
+  for (const auto real : {kReal, kPolicies}) {
+    for (std::size_t length = 0; length <= real.size(); ++length) {
+      const auto file = decode_file("prefix.yaml", real.substr(0, length), {.netns_annotation = true});
+      CHECK(file.items.size() + file.unreadable.size() <= 3);
+    }
   }
 }
 

@@ -4,6 +4,7 @@
 #include <doctest/doctest.h>
 
 #include <algorithm>
+#include <array>
 #include <ctime>
 #include <map>
 #include <memory>
@@ -28,6 +29,19 @@ std::string object_text(const std::string& kind, const std::string& name, int ve
   if (kind == "Node") {
     return "{apiVersion: v1, kind: Node, " + id + "status: {addresses: [{type: InternalIP, address: " + ip + "}]}}";
   }
+  if (kind == "AuthorizationPolicy") {
+    return "{apiVersion: security.istio.io/v1, kind: AuthorizationPolicy, " + id +
+           "spec: {rules: [{from: [{source: {ipBlocks: [" + ip + "]}}]}]}}";
+  }
+  if (kind == "PeerAuthentication") {
+    const auto mode = version == 999 ? "strict" : std::array{"DISABLE", "PERMISSIVE", "STRICT"}.at(version % 3);
+    return "{apiVersion: security.istio.io/v1, kind: PeerAuthentication, " + id + "spec: {mtls: {mode: " + mode + "}}}";
+  }
+  if (kind == "Mesh") {
+    const auto domain = version == 999 ? "-" : "mesh-" + std::to_string(version);
+    return "{apiVersion: underpass.dev/v1alpha1, kind: Mesh, metadata: {name: default}, spec: {trustDomain: " + domain +
+           "}}";
+  }
   if (kind == "Namespace") return "{apiVersion: v1, kind: Namespace, metadata: {name: " + name + "}}";
   return "{apiVersion: discovery.k8s.io/v1, kind: EndpointSlice, " + id +
          "addressType: IPv4, endpoints: [{addresses: [" + ip + "]}]}";
@@ -49,6 +63,14 @@ std::string dump(const model::Snapshot& snapshot) {
     out += "EndpointSlice " + id.to_string() + " " + slice->endpoints.at(0).ip.to_string() + "\n";
   }
   for (const auto& [name, node] : snapshot.nodes) out += "Node " + name + " " + node.addresses.at(0).to_string() + "\n";
+  for (const auto& [id, policy] : snapshot.authorization_policies) {
+    const auto& blocks = policy->rules.at(0).from.at(0).ip_blocks.values;
+    out += "AuthorizationPolicy " + id.to_string() + " " + blocks.at(0).base.to_string() + "\n";
+  }
+  for (const auto& [id, peers] : snapshot.peer_authentications) {
+    out += "PeerAuthentication " + id.to_string() + " " + std::to_string(static_cast<int>(peers->mode)) + "\n";
+  }
+  if (snapshot.mesh) out += "Mesh " + snapshot.mesh->trust_domain + "\n";
   for (const auto& diagnostic : snapshot.diagnostics) {
     out += diagnostic.state == model::Diagnostic::State::kStale ? "stale " : "refused ";
     out += k8s::object_name(diagnostic.kind, diagnostic.id) + " " + diagnostic.path + ": " + diagnostic.cause + " " +
@@ -58,7 +80,7 @@ std::string dump(const model::Snapshot& snapshot) {
 }
 
 TEST_CASE("store: the new kinds go stale, and come and go, like the others") {
-  for (const char* kind : {"Service", "EndpointSlice", "Node"}) {
+  for (const char* kind : {"Service", "EndpointSlice", "Node", "AuthorizationPolicy"}) {
     CAPTURE(kind);
     Store store([] { return std::chrono::system_clock::time_point{}; });
     const auto feed = [&](const std::string& text) {
@@ -102,7 +124,8 @@ TEST_CASE("store: what did not change is the same object") {
 // A source whose files change at random.
 class Folder {
  public:
-  static constexpr const char* kKinds[] = {"Namespace", "Pod", "Service", "EndpointSlice", "Node"};
+  static constexpr const char* kKinds[] = {
+      "Namespace", "Pod", "Service", "EndpointSlice", "Node", "AuthorizationPolicy", "PeerAuthentication", "Mesh"};
 
   void change() {
     const auto path = std::string(1, static_cast<char>('a' + pick(6))) + ".yaml";
@@ -202,6 +225,13 @@ class WholeStore {
   static void put(model::Snapshot& to, const std::shared_ptr<const model::EndpointSlice>& value) {
     to.slices[value->id] = value;
   }
+  static void put(model::Snapshot& to, const std::shared_ptr<const model::AuthorizationPolicy>& value) {
+    to.authorization_policies[value->id] = value;
+  }
+  static void put(model::Snapshot& to, const std::shared_ptr<const model::PeerAuthentication>& value) {
+    to.peer_authentications[value->id] = value;
+  }
+  static void put(model::Snapshot& to, const model::MeshConfig& value) { to.mesh = value; }
 
   void keep(const ObjectKey& key, const std::string& path, const std::string& cause) {
     const auto copy = [&](const auto& from, const auto& name) {
@@ -215,6 +245,9 @@ class WholeStore {
     if (key.kind == "Service") stale = copy(before_.services, key.id);
     if (key.kind == "EndpointSlice") stale = copy(before_.slices, key.id);
     if (key.kind == "Node") stale = copy(before_.nodes, key.id.name);
+    if (key.kind == "AuthorizationPolicy") stale = copy(before_.authorization_policies, key.id);
+    if (key.kind == "PeerAuthentication") stale = copy(before_.peer_authentications, key.id);
+    if (key.kind == "Mesh" && (stale = before_.mesh.has_value())) snapshot_.mesh = before_.mesh;
     report(key, stale, path, cause, "");
   }
 

@@ -3,6 +3,7 @@
 // here knows YAML, the API server, BPF or sockets.
 #pragma once
 
+#include <cstdint>
 #include <map>
 #include <memory>
 #include <optional>
@@ -12,6 +13,7 @@
 
 #include "underpass/ids.h"
 #include "underpass/ip_address.h"
+#include "underpass/model/policy.h"
 #include "underpass/model/service.h"
 
 namespace underpass::model {
@@ -63,6 +65,10 @@ struct Pod {
   std::vector<EndpointPort> ports;  // spec.containers[].ports[]: name, protocol, containerPort
   std::uint16_t weight = 1;         // annotation underpass.dev/weight, 1 to 100
   bool other_mesh = false;          // an istio-proxy container or ambient.istio.io/redirection: enabled
+  // Ports of its own, in ascending order, each once.
+  std::vector<std::uint16_t> probe_ports;             // to which the kubelet connects: probes and lifecycle hooks
+  std::vector<std::uint16_t> exclude_inbound_ports;   // annotation underpass.dev/exclude-inbound-ports
+  std::vector<std::uint16_t> exclude_outbound_ports;  // of the servers; underpass.dev/exclude-outbound-ports
 
   bool operator==(const Pod&) const = default;
 };
@@ -92,6 +98,9 @@ struct Snapshot {
   std::map<NamespacedName, std::shared_ptr<const Service>> services;
   std::map<NamespacedName, std::shared_ptr<const EndpointSlice>> slices;
   std::map<std::string, Node> nodes;
+  std::map<NamespacedName, std::shared_ptr<const AuthorizationPolicy>> authorization_policies;
+  std::map<NamespacedName, std::shared_ptr<const PeerAuthentication>> peer_authentications;
+  std::optional<MeshConfig> mesh;  // none: its defaults hold
   std::vector<Diagnostic> diagnostics;
 
   bool operator==(const Snapshot&) const = default;
@@ -105,6 +114,9 @@ struct Changes {
   std::set<NamespacedName> slices;
   std::set<NamespacedName> pods;
   bool nodes = false;
+  // AuthorizationPolicies, PeerAuthentications and the Mesh, and what is wrong with one: a refused policy closes its
+  // scope.
+  bool policies = false;
 };
 
 }  // namespace underpass::model
