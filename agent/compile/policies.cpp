@@ -1,0 +1,237 @@
+// SPDX-License-Identifier: Apache-2.0
+// Which objects apply to a workload, and the clauses that they are.
+#include "agent/compile/policies.h"
+
+#include <algorithm>
+#include <tuple>
+#include <utility>
+
+#include "agent/compile/policy_bits.h"
+
+namespace underpass::compile {
+namespace {
+
+using model::AuthorizationPolicy;
+using model::MtlsMode;
+using model::PeerAuthentication;
+using model::PolicyCondition;
+using model::PolicyRule;
+using model::PolicySource;
+
+bool selects(const std::map<std::string, std::string>& selector, const std::map<std::string, std::string>& labels) {
+  return std::ranges::all_of(selector, [&](const auto& wanted) {
+    const auto found = labels.find(wanted.first);
+    return found != labels.end() && found->second == wanted.second;
+  });
+}
+
+bool is_in_scope(const NamespacedName& id, const PolicyInput& input, const PolicyTarget& target) {
+  return id.ns == target.pod.ns || id.ns == input.mesh.root_namespace;
+}
+
+// Its selector is not known: it may be any workload of its scope.
+bool has_unread(const PolicyInput& input, const PolicyTarget& target) {
+  return std::ranges::any_of(input.unread, [&](const UnreadPolicy& policy) {
+    return (policy.kind == "AuthorizationPolicy" || policy.kind == "PeerAuthentication") &&
+           is_in_scope(policy.id, input, target);
+  });
+}
+
+std::vector<Clause> bypass_clauses(const PolicyTarget& target) {
+  std::vector<Clause> out;
+  const auto add = [&](const std::vector<std::uint16_t>& ports, std::size_t rule, bool only_host) {
+    if (ports.empty()) return;
+    out.push_back({.origin = {.effect = Effect::kBypass, .kind = "Pod", .id = {}, .rule = rule},
+                   .of_accounts = !only_host,
+                   .of_unauthenticated = !only_host,
+                   .identity = {},
+                   .client_ip = {},
+                   .server_ip = {},
+                   .ports = PortSet::only({ports.begin(), ports.end()})});
+  };
+  add(target.probe_ports, 0, true);
+  add(target.excluded_ports, 1, false);
+  return out;
+}
+
+// The PeerAuthentications that count for a workload, one of each level; null: none.
+struct MtlsLevels {
+  const PeerAuthentication* mesh = nullptr;
+  const PeerAuthentication* ns = nullptr;
+  const PeerAuthentication* workload = nullptr;
+};
+
+// As of Services: an object of which it is not known how old it is, is younger than any.
+bool is_older(const PeerAuthentication& a, const PeerAuthentication& b) {
+  return std::tuple(a.created.empty(), std::tie(a.created, a.id)) <
+         std::tuple(b.created.empty(), std::tie(b.created, b.id));
+}
+
+MtlsLevels find_levels(const PolicyInput& input, const PolicyTarget& target) {
+  MtlsLevels out;
+  for (const auto& one : input.peer_authentications) {
+    if (!is_in_scope(one->id, input, target)) continue;
+    const bool of_root = one->id.ns == input.mesh.root_namespace;
+    if (!one->selector.empty() && (of_root || !selects(one->selector, target.labels))) continue;
+    auto& level = !one->selector.empty() ? out.workload : of_root ? out.mesh : out.ns;
+    if (level == nullptr || is_older(*one, *level)) level = one.get();
+  }
+  return out;
+}
+
+Clause strict_clause(const PeerAuthentication& origin, PortSet ports) {
+  return {.origin = {.effect = Effect::kDeny, .kind = "PeerAuthentication", .id = origin.id},
+          .of_accounts = false,
+          .identity = {},
+          .client_ip = {},
+          .server_ip = {},
+          .ports = std::move(ports)};
+}
+
+void add_strict_clauses(const PolicyInput& input, const PolicyTarget& target, std::vector<Clause>& out) {
+  const auto levels = find_levels(input, target);
+  PortSet::Ports own_mode;
+  PortSet::Ports strict;
+  if (levels.workload != nullptr) {
+    for (const auto& [port, mode] : levels.workload->port_modes) {
+      if (mode == MtlsMode::kUnset) continue;
+      own_mode.insert(port);
+      if (mode == MtlsMode::kStrict) strict.insert(port);
+    }
+  }
+  // The innermost level that says anything.
+  for (const auto* level : {levels.workload, levels.ns, levels.mesh}) {
+    if (level == nullptr || level->mode == MtlsMode::kUnset) continue;
+    if (level->mode == MtlsMode::kStrict) out.push_back(strict_clause(*level, PortSet::all_but(std::move(own_mode))));
+    break;
+  }
+  if (!strict.empty()) out.push_back(strict_clause(*levels.workload, PortSet::only(std::move(strict))));
+}
+
+Effect effect_of(const AuthorizationPolicy& policy) {
+  switch (policy.action) {
+    case AuthorizationPolicy::Action::kAllow:
+      return policy.dry_run ? Effect::kDryRunAllow : Effect::kAllow;
+    case AuthorizationPolicy::Action::kAudit:
+      return Effect::kAudit;
+    case AuthorizationPolicy::Action::kDeny:
+    case AuthorizationPolicy::Action::kCustom:
+      break;
+  }
+  return policy.dry_run ? Effect::kDryRunDeny : Effect::kDeny;
+}
+
+// In the order of their clauses.
+std::vector<const AuthorizationPolicy*> find_policies(const PolicyInput& input, const PolicyTarget& target) {
+  std::vector<const AuthorizationPolicy*> out;
+  for (const auto& policy : input.policies) {
+    if (is_in_scope(policy->id, input, target) && selects(policy->selector, target.labels)) out.push_back(policy.get());
+  }
+  std::ranges::sort(out, {}, [](const auto* policy) { return std::tuple(effect_of(*policy), policy->id); });
+  return out;
+}
+
+void ask_identity(Attribute attribute, const model::Match<model::StringMatch>& match, Clause& out) {
+  if (!match.empty()) out.identity.push_back({attribute, &match});
+}
+
+void ask_ip(const model::Match<model::IpBlock>& match, std::vector<const model::Match<model::IpBlock>*>& out) {
+  if (!match.empty()) out.push_back(&match);
+}
+
+void add_source(const PolicySource& source, Clause& out) {
+  ask_identity(Attribute::kPrincipal, source.principals, out);
+  ask_identity(Attribute::kNamespace, source.namespaces, out);
+  ask_identity(Attribute::kServiceAccount, source.service_accounts, out);
+  ask_identity(Attribute::kTrustDomain, source.trust_domains, out);
+  ask_ip(source.ip_blocks, out.client_ip);
+  ask_ip(source.remote_ip_blocks, out.client_ip);
+  out.origin.needs_http |= !source.needs_http.empty();
+}
+
+void add_condition(const PolicyCondition& condition, Clause& out) {
+  switch (condition.key) {
+    case PolicyCondition::Key::kSourceIp:
+    case PolicyCondition::Key::kRemoteIp:
+      ask_ip(condition.blocks, out.client_ip);
+      return;
+    case PolicyCondition::Key::kSourceNamespace:
+      ask_identity(Attribute::kNamespace, condition.strings, out);
+      return;
+    case PolicyCondition::Key::kSourcePrincipal:
+      ask_identity(Attribute::kPrincipal, condition.strings, out);
+      return;
+    case PolicyCondition::Key::kDestinationIp:
+      ask_ip(condition.blocks, out.server_ip);
+      return;
+    case PolicyCondition::Key::kDestinationPort:
+      out.ports = out.ports & PortSet::of(condition.ports);
+      return;
+    case PolicyCondition::Key::kHttp:
+      out.origin.needs_http = true;
+      return;
+  }
+}
+
+// What a rule asks for whatever the source.
+Clause clause_of(const PolicyRule& rule, ClauseOrigin origin) {
+  Clause out{.origin = std::move(origin), .identity = {}, .client_ip = {}, .server_ip = {}, .ports = {}};
+  if (rule.to.empty()) out.ports = PortSet::all_but({});
+  for (const auto& operation : rule.to) {
+    out.ports = out.ports | PortSet::of(operation.ports);
+    out.origin.needs_http |= !operation.needs_http.empty();
+  }
+  for (const auto& condition : rule.when) add_condition(condition, out);
+  return out;
+}
+
+void add_policy_clauses(const AuthorizationPolicy& policy, std::vector<Clause>& out) {
+  const auto effect = effect_of(policy);
+  const bool denies = effect == Effect::kDeny || effect == Effect::kDryRunDeny;
+  const auto add = [&](Clause clause) {
+    if (denies || !clause.origin.needs_http) out.push_back(std::move(clause));
+  };
+  for (std::size_t i = 0; i < policy.rules.size(); ++i) {
+    const auto& rule = policy.rules[i];
+    const auto common = clause_of(rule, {.effect = effect,
+                                         .kind = "AuthorizationPolicy",
+                                         .id = policy.id,
+                                         .rule = i,
+                                         .needs_http = policy.action == AuthorizationPolicy::Action::kCustom});
+    if (rule.from.empty()) add(common);
+    for (const auto& source : rule.from) {
+      auto clause = common;
+      add_source(source, clause);
+      add(std::move(clause));
+    }
+  }
+}
+
+}  // namespace
+
+PolicySet compile_policy_set(const PolicyInput& input, const PolicyTarget& target) {
+  const auto bypasses = bypass_clauses(target);
+  const auto close = [&] {
+    auto set = compile_clauses(bypasses, input.mesh, input.accounts);
+    set.closed = true;
+    return set;
+  };
+  if (has_unread(input, target)) return close();
+
+  auto clauses = bypasses;
+  add_strict_clauses(input, target, clauses);
+  const auto policies = find_policies(input, target);
+  for (const auto* policy : policies) {
+    add_policy_clauses(*policy, clauses);
+    if (clauses.size() > kMaxClauses) return close();
+  }
+  auto set = compile_clauses(clauses, input.mesh, input.accounts);
+  const auto has = [&](Effect effect) {
+    return std::ranges::any_of(policies, [&](const auto* policy) { return effect_of(*policy) == effect; });
+  };
+  set.has_allow = has(Effect::kAllow);
+  set.has_dry_run_allow = has(Effect::kDryRunAllow);
+  return set;
+}
+
+}  // namespace underpass::compile
