@@ -34,6 +34,7 @@
 #include "agent/learn/workloads.h"
 #include "agent/learn/workloads_file.h"
 #include "agent/metrics.h"
+#include "agent/policing.h"
 #include "agent/serving.h"
 #include "agent/state/store.h"
 #include "underpass/abi_names.h"
@@ -180,7 +181,8 @@ class Agent::Impl : public std::enable_shared_from_this<Agent::Impl> {
     auto opened = dataplane::Dataplane::open({.cgroup_root = options_.cgroup_root,
                                               .pin_dir = pin_dir(),
                                               .node_budget = options_.node_budget,
-                                              .fionread_counts = fionread_counts},
+                                              .fionread_counts = fionread_counts,
+                                              .host_netns = host_netns_},
                                              capabilities_);
     if (!opened) return std::unexpected(opened.error());
     dataplane_ = std::move(*opened);
@@ -188,6 +190,7 @@ class Agent::Impl : public std::enable_shared_from_this<Agent::Impl> {
     await_wake();
     const auto& tables = dataplane_->tables();
     for (const auto& [cookie, pod] : tables.pods) ids_.adopt(pod.namespace_name, pod.namespace_id);
+    policing_.numbers().start_after(dataplane_->greatest_identity());
     if (!tables.pods.empty()) spdlog::info("pins-adopted pods={}", tables.pods.size());
     return {};
   }
@@ -205,6 +208,8 @@ class Agent::Impl : public std::enable_shared_from_this<Agent::Impl> {
             {"connections", answer(&Impl::connections)},
             {"services",
              [this](const json::object&, const admin::Reply& reply) { reply(serving_.services(*store_.snapshot())); }},
+            {"policies",
+             [this](const json::object&, const admin::Reply& reply) { reply(policing_.policies(*store_.snapshot())); }},
             {"explain", [this](const json::object& request,
                                const admin::Reply& reply) { reply(serving_.explain(request, pods_)); }},
             {"flows", [this](const json::object& request, const admin::Reply& reply) { reply(flows(request)); }},
@@ -268,9 +273,11 @@ class Agent::Impl : public std::enable_shared_from_this<Agent::Impl> {
                                  .verdicts = workloads_.decided(),
                                  .auto_problem = auto_problem()},
                                 ids_);
+    policing_.update(snapshot, compiled);
     if (dataplane_) {
+      policing_.tick(*dataplane_);  // counts of sets that go now
       problems_.clear();
-      for (const auto& error : dataplane_->apply(compiled.tables)) {
+      for (const auto& error : dataplane_->apply(compiled.tables, policing_.numbers())) {
         spdlog::error("apply-failed {}", error.message);
         problems_.push_back(error.message);
       }
@@ -345,6 +352,7 @@ class Agent::Impl : public std::enable_shared_from_this<Agent::Impl> {
       if (!done && done.error().message != tick_problem_) spdlog::error("tick-failed {}", done.error().message);
       tick_problem_ = done ? "" : done.error().message;
       serving_.tick(*dataplane_, pods_, *store_.snapshot());
+      policing_.tick(*dataplane_);
     }
     const bool calls_changed = dataplane_ && dataplane_->calls_problem() != calls_problem_;
     if (calls_changed) {
@@ -455,6 +463,7 @@ class Agent::Impl : public std::enable_shared_from_this<Agent::Impl> {
     serving_.describe(input);
     auto families = collect_metrics(input);
     std::ranges::move(serving_.collect(), std::back_inserter(families));
+    std::ranges::move(policing_.collect(), std::back_inserter(families));
     return families;
   }
 
@@ -563,6 +572,7 @@ class Agent::Impl : public std::enable_shared_from_this<Agent::Impl> {
   dataplane::NetnsFactCache netns_;
   compile::NetnsFacts facts_;
   compile::NamespaceIds ids_;
+  Policing policing_;
   std::vector<compile::PodStatus> pods_;
   learn::Workloads workloads_;
   std::string save_problem_;

@@ -48,6 +48,15 @@ static __always_inline bool up_addr_is_v4(const struct up_addr *addr)
 	return !high && middle == bpf_htonl(0xffff);
 }
 
+/* 0.0.0.0 or ::. */
+static __always_inline bool up_addr_is_unspecified(const struct up_addr *addr)
+{
+	struct up_addr v4, v6 = {};
+
+	up_addr_set4(&v4, 0);
+	return up_addr_equals(addr, &v4) || up_addr_equals(addr, &v6);
+}
+
 /* A 32-bit word of it, 0 to 3; the last one is the IPv4 address. */
 static __always_inline __be32 up_addr_word(const struct up_addr *addr, int index)
 {

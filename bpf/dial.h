@@ -47,7 +47,15 @@ static __always_inline void up_context_set(struct bpf_sock_addr *ctx, bool v6, c
 	ctx->user_port = port;
 }
 
-/* Nothing is ready behind this Service. ECONNREFUSED where the kernel lets programs say so (Linux 5.18), else EPERM. */
+/* ECONNREFUSED where the kernel lets programs say so (Linux 5.18), else EPERM. */
+static __always_inline int up_deny(void)
+{
+	if (bpf_core_enum_value_exists(enum bpf_func_id, BPF_FUNC_set_retval))
+		bpf_set_retval(-UP_ECONNREFUSED);
+	return UP_DENY;
+}
+
+/* Nothing is ready behind this Service. */
 static __always_inline int up_refuse(const struct up_dial *dial, const struct up_service_facts *service)
 {
 	struct up_flow *flow = bpf_ringbuf_reserve(&up_flows, sizeof(*flow), 0);
@@ -66,9 +74,7 @@ static __always_inline int up_refuse(const struct up_dial *dial, const struct up
 	} else {
 		up_count_lost_flow();
 	}
-	if (bpf_core_enum_value_exists(enum bpf_func_id, BPF_FUNC_set_retval))
-		bpf_set_retval(-UP_ECONNREFUSED);
-	return UP_DENY;
+	return up_deny();
 }
 
 static __always_inline void up_remember(struct up_sk *me, const struct up_dial *dial,

@@ -11,6 +11,8 @@
 #define UNDERPASS_BPF_ESTABLISH_H
 
 #include "address.h"
+#include "admit.h"
+#include "barred.h"
 #include "budget.h"
 #include "config.h"
 #include "conns.h"
@@ -36,19 +38,15 @@ static __always_inline bool up_task_has_io_uring(void)
 	return bpf_core_field_exists(task->io_uring) && BPF_CORE_READ(task, io_uring, xa.xa_head);
 }
 
-/* May this connection be short-circuited? Kept with the socket for sockops. */
-static __always_inline void up_decide(struct bpf_sock *sk, const struct up_pod *client, __u64 netns,
-				      const struct up_addr *destination)
+/* May this connection be short-circuited? Kept with the socket for sockops. `server` is null where it is no enrolled pod
+ * of this node. */
+static __always_inline void up_decide(struct bpf_sock *sk, const struct up_pod *client, const struct up_pod *server)
 {
-	const struct up_pod *server;
 	struct up_sk *me;
-	__u64 peer;
 
 	me = bpf_sk_storage_get(&up_sk, sk, 0, BPF_SK_STORAGE_GET_F_CREATE);
 	if (!me)
 		return;
-	peer = up_netns_of(destination, netns);
-	server = peer ? up_pod_find(peer) : NULL;
 	if (!server)
 		me->why = UP_WHY_NOT_LOCAL;
 	else if (!up_kernel_is_fit)
@@ -59,14 +57,69 @@ static __always_inline void up_decide(struct bpf_sock *sk, const struct up_pod *
 		me->why = up_pair_why(client, server);
 }
 
-/* connect() of a pod: where it is led, and which way it may go. */
+/* The address that the SYN will come from: what the socket is bound to, else the pod's own of that family. */
+static __always_inline void up_source_address(struct bpf_sock *sk, bool v6, const struct up_pod *client,
+					      const struct up_addr *destination, struct up_addr *out)
+{
+	if (v6)
+		up_addr_set6_from(out, sk->src_ip6);
+	else
+		up_addr_set4(out, sk->src_ip4);
+	if (up_addr_is_unspecified(out))
+		*out = up_addr_is_v4(destination) ? client->ip4 : client->ip6;
+}
+
+/* May this pod connect there? To itself it always may. */
+static __always_inline bool up_may_dial(struct bpf_sock *sk, bool v6, const struct up_pod *client, __u64 netns,
+					const struct up_pod *server, __u64 peer, const struct up_dial *dial)
+{
+	struct up_attempt attempt = {
+		.set = server ? server->policy : 0,
+		.identity = client->identity,
+		.server = dial->addr,
+		.port = bpf_ntohs(dial->port),
+	};
+
+	if (!attempt.set || peer == netns)
+		return true;
+	up_source_address(sk, v6, client, &dial->addr, &attempt.client);
+	return up_admits(&attempt, UP_CLIENT, netns, peer);
+}
+
+/*
+ * One of the node's own processes dials an enrolled pod, as the kubelet's probes do: its SYN is told from a stranger's by a
+ * source record, as those of pods are. A pod that uses the host's network is none of them: it runs below the pods' cgroup.
+ */
+static __always_inline void up_host_dials(struct bpf_sock_addr *ctx, struct bpf_sock *sk, bool v6, __u64 netns)
+{
+	const struct up_config *config = up_config_get();
+	struct up_addr destination;
+	struct up_sk *me;
+
+	if (!config || !config->host_netns || config->host_netns != netns || ctx->protocol != IPPROTO_TCP)
+		return;
+	up_context_addr(ctx, v6, &destination);
+	if (up_addr_is_loopback(&destination) || !up_netns_of(&destination, netns))
+		return;
+	if (config->pods_cgroup && bpf_get_current_ancestor_cgroup_id(config->pods_level) == config->pods_cgroup)
+		return;
+	me = bpf_sk_storage_get(&up_sk, sk, 0, BPF_SK_STORAGE_GET_F_CREATE);
+	if (me)
+		me->host = 1;
+}
+
+/* connect() of a pod: where it is led, whether it may, and which way it may go. */
 static __always_inline int up_on_dial(struct bpf_sock_addr *ctx, bool v6)
 {
 	__u64 netns = bpf_get_netns_cookie(ctx);
 	const struct up_pod *client = up_pod_find(netns);
 	struct up_dial dial = {.netns = netns, .protocol = ctx->protocol};
 	struct bpf_sock *sk = ctx->sk;
+	const struct up_pod *server;
+	__u64 peer;
 
+	if (!client && sk)
+		up_host_dials(ctx, sk, v6, netns);
 	if (!client || !sk || (dial.protocol != IPPROTO_TCP && dial.protocol != IPPROTO_UDP))
 		return UP_ALLOW;
 	dial.sticky = client->hash;
@@ -75,8 +128,13 @@ static __always_inline int up_on_dial(struct bpf_sock_addr *ctx, bool v6)
 	up_context_addr(ctx, v6, &dial.addr);
 	if (up_translate(ctx, sk, v6, &dial) == UP_DENY)
 		return UP_DENY;
-	if (dial.protocol == IPPROTO_TCP)
-		up_decide(sk, client, netns, &dial.addr);
+	if (dial.protocol != IPPROTO_TCP)
+		return UP_ALLOW;
+	peer = up_netns_of(&dial.addr, netns);
+	server = peer ? up_pod_find(peer) : NULL;
+	if (!up_may_dial(sk, v6, client, netns, server, peer, &dial))
+		return up_deny();
+	up_decide(sk, client, server);
 	return UP_ALLOW;
 }
 
@@ -101,6 +159,17 @@ static __always_inline void up_remote_end(struct bpf_sock_ops *ctx, struct up_en
 	end->port = bpf_htons(bpf_ntohl(ctx->remote_port)); /* in network order, but as 32 bits */
 }
 
+static __always_inline void up_host_connects(struct bpf_sock_ops *ctx, __u64 netns, struct tcp_sock *tp)
+{
+	struct up_end client = {}, server = {};
+
+	up_local_end(ctx, &client, netns, tp);
+	up_remote_end(ctx, &server);
+	server.netns_cookie = up_netns_of(&server.addr, netns);
+	if (server.netns_cookie)
+		up_source_publish(&client, &server, tp->write_seq);
+}
+
 /* The client's SYN is about to leave: everything is known but the answer. */
 static __always_inline void up_on_connect(struct bpf_sock_ops *ctx, struct bpf_sock *sk)
 {
@@ -116,6 +185,10 @@ static __always_inline void up_on_connect(struct bpf_sock_ops *ctx, struct bpf_s
 	tp = bpf_skc_to_tcp_sock(sk);
 	if (!tp)
 		return;
+	if (me->host) {
+		up_host_connects(ctx, netns, tp);
+		return;
+	}
 	conn = up_conn_add(cookie);
 	if (!conn) {
 		up_count_fallback(UP_WHY_TABLE_FULL);
@@ -213,17 +286,35 @@ static __always_inline enum up_why up_join(struct bpf_sock_ops *ctx, struct up_c
 	return up_map(ctx, &conn->end[UP_SERVER], tp);
 }
 
+/* Would policy let this connection in if its source record had not been there? It was another's. */
+static __always_inline bool up_admits_stranger(const struct up_pod *pod, __u64 netns, const struct up_end *client,
+					       const struct up_end *server)
+{
+	struct up_attempt attempt = {
+		.set = pod->policy,
+		.identity = UP_IDENTITY_UNAUTHENTICATED,
+		.client = client->addr,
+		.server = server->addr,
+		.port = bpf_ntohs(server->port),
+	};
+
+	return !attempt.set || up_admits(&attempt, UP_SERVER, 0, netns);
+}
+
 static __always_inline void up_on_server_established(struct bpf_sock_ops *ctx, struct bpf_sock *sk)
 {
 	struct up_end client = {}, server = {};
 	__u64 netns = bpf_get_netns_cookie(ctx);
+	const struct up_pod *pod;
 	struct up_conn *conn;
 	struct tcp_sock *tp;
+	bool forged = false;
 	struct up_sk *me;
 	bool fresh = false;
 	__u64 id;
 
-	if (!up_pod_find(netns))
+	pod = up_pod_find(netns);
+	if (!pod)
 		return;
 	tp = bpf_skc_to_tcp_sock(sk);
 	if (!tp)
@@ -236,7 +327,7 @@ static __always_inline void up_on_server_established(struct bpf_sock_ops *ctx, s
 	server.state = UP_TCP_ESTABLISHED;
 	up_remote_end(ctx, &client);
 
-	id = up_source_consume(&client, &server, tp->copied_seq);
+	id = up_source_consume(&client, &server, tp->copied_seq, &forged);
 	conn = up_conn_find(id);
 	if (!conn) {
 		id = server.cookie;
@@ -257,6 +348,11 @@ static __always_inline void up_on_server_established(struct bpf_sock_ops *ctx, s
 	conn->dir[UP_SERVER].first_seq = tp->write_seq;
 	me->conn = id;
 	me->end = UP_SERVER;
+	if (forged && !up_admits_stranger(pod, netns, &client, &server)) {
+		up_bar(ctx, server.cookie);
+		up_conn_break(conn, UP_SERVER, UP_WHY_DENIED);
+		return;
+	}
 	if (!conn->why) {
 		conn->why = up_join(ctx, conn, tp);
 		if (!conn->why)

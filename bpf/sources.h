@@ -47,9 +47,9 @@ static __always_inline void up_source_publish(const struct up_end *client, const
 }
 
 /* Removes the record, and returns the id of the client's connection when the record is true for a SYN whose first
- * payload byte is `first_seq`; else 0. */
+ * payload byte is `first_seq`; else 0, and `forged` where there was one that is not. */
 static __always_inline __u64 up_source_consume(const struct up_end *client, const struct up_end *server,
-					       __u32 first_seq)
+					       __u32 first_seq, bool *forged)
 {
 	const struct up_source *source;
 	struct up_source_key key;
@@ -61,6 +61,7 @@ static __always_inline __u64 up_source_consume(const struct up_end *client, cons
 		return 0;
 	if (source->isn + 1 == first_seq && bpf_ktime_get_ns() - source->created_ns < UP_SOURCE_TTL_NS)
 		id = source->client_cookie;
+	*forged = !id;
 	bpf_map_delete_elem(&up_sources, &key);
 	return id;
 }

@@ -85,6 +85,18 @@ int up_sockops(struct bpf_sock_ops *ctx)
 	return 1;
 }
 
+SEC("sk_skb/stream_verdict")
+int up_bar_in(struct __sk_buff *skb)
+{
+	return SK_DROP;
+}
+
+SEC("sk_msg")
+int up_bar_out(struct sk_msg_md *msg)
+{
+	return SK_DROP;
+}
+
 SEC("sk_msg")
 int up_msg(struct sk_msg_md *msg)
 {

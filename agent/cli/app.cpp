@@ -79,6 +79,7 @@ class CommandLine {
     add("connections", help::kConnections, help::kConnectionsMore, show_connections);
     add_flows();
     add("services", help::kServices, help::kServicesMore, show_services);
+    add("policies", help::kPolicies, help::kPoliciesMore, show_policies);
     add_explain();
     add_map();
     add_relearn();

@@ -16,6 +16,7 @@ ExitCode show_check(const Session& session);  // asks the kernel itself where no
 ExitCode show_pods(const Session& session);
 ExitCode show_connections(const Session& session);
 ExitCode show_services(const Session& session);
+ExitCode show_policies(const Session& session);
 ExitCode show_version(const Session& session);
 
 // As the command line has them, each well-formed.

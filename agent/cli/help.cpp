@@ -114,7 +114,7 @@ Fallback reasons, decided once:
   table-full     no room in a map
   other-sockmap  another program's sockmap owns the socket
   mptcp, ulp, repair, signed, socket-filter, zerocopy, timestamps, peek-off, inq, rcvlowat,
-  small-rcvbuf, io-uring, brief
+  small-rcvbuf, io-uring, denied, brief
                  the application uses a socket feature that only TCP serves
 From some message on:
   kill-switch            short-circuit is off for the node

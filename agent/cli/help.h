@@ -19,6 +19,8 @@ extern const char* const kConnections;
 extern const char* const kConnectionsMore;
 extern const char* const kFlows;
 extern const char* const kFlowsMore;
+extern const char* const kPolicies;
+extern const char* const kPoliciesMore;
 extern const char* const kServices;
 extern const char* const kServicesMore;
 extern const char* const kExplain;

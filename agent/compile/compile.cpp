@@ -2,6 +2,7 @@
 // Pod by pod, in the order of their names: what is wanted, whether it is possible, and then its rows in the tables.
 #include "agent/compile/compile.h"
 
+#include <algorithm>
 #include <cassert>
 #include <cstring>
 #include <optional>
@@ -57,6 +58,12 @@ std::uint32_t hash_of(const std::vector<IpAddress>& ips) {
   return hash ^ hash >> 15;
 }
 
+// Zeros where it has none.
+up_addr first_of(const std::vector<IpAddress>& ips, bool v4) {
+  const auto found = std::ranges::find_if(ips, [&](const IpAddress& ip) { return ip.is_v4() == v4; });
+  return found == ips.end() ? up_addr{} : found->to_abi();
+}
+
 up_pod make_row(const model::Pod& pod, model::ShortCircuit mode, const Wish& wish, std::uint32_t namespace_id) {
   up_pod row{};
   row.mode = to_abi(mode);
@@ -64,6 +71,8 @@ up_pod make_row(const model::Pod& pod, model::ShortCircuit mode, const Wish& wis
   row.peers_mesh = wish.peers.value == model::ShortCircuitPeers::kMesh ? 1 : 0;
   row.namespace_id = namespace_id;
   row.hash = hash_of(pod.ips);
+  row.ip4 = first_of(pod.ips, true);
+  row.ip6 = first_of(pod.ips, false);
   copy_name(row.namespace_name, pod.id.ns);
   copy_name(row.name, pod.id.name);
   return row;
@@ -107,6 +116,7 @@ Compiled compile_tables(const model::Snapshot& snapshot, const NetnsFacts& facts
     auto& status = out.pods.emplace_back();
     status.id = id;
     status.ips = pod.ips;
+    status.account = {id.ns, pod.service_account};
     status.identity = spiffe_id(options.trust_domain, id.ns, pod.service_account);
     status.netns_cookie = fact != nullptr && *fact ? (*fact)->cookie : 0;
     status.workload = learn::workload_of(pod);

@@ -6,6 +6,7 @@
 
 #include <cstdint>
 #include <map>
+#include <memory>
 #include <optional>
 #include <string>
 #include <vector>
@@ -57,6 +58,7 @@ struct PodStatus {
   NamespacedName id;
   std::vector<IpAddress> ips;
   std::string identity;  // spiffe://...
+  NamespacedName account;
   NetnsCookie netns_cookie = 0;
   bool enrolled = false;
   // Wanted in the mesh, and not possible: `reason` says why. A pod that nothing asks to join is neither.
@@ -73,9 +75,13 @@ struct PodStatus {
   bool operator==(const PodStatus&) const = default;
 };
 
+struct PolicySet;
+
 struct Tables {
   std::map<NetnsCookie, up_pod> pods;
   std::map<IpAddress, NetnsCookie> ips;
+  // Who may connect to a pod; of those that are not here: anybody.
+  std::map<NetnsCookie, std::shared_ptr<const PolicySet>> policies;
 };
 
 struct Compiled {

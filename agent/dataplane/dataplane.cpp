@@ -67,6 +67,8 @@ Dataplane::Dataplane(std::unique_ptr<Programs> programs, std::unique_ptr<Wakes> 
       wakes_(std::move(wakes)),
       flows_(std::move(flows)),
       services_(std::make_unique<Services>(programs_->service_maps())),
+      policies_(std::make_unique<Policies>(programs_->policy_maps())),
+      guarded_(programs_->guarded()),
       cgroup_root_(std::move(cgroup_root)) {}
 
 Result<std::unique_ptr<Dataplane>> Dataplane::open(const Options& options,
@@ -97,6 +99,7 @@ Result<std::unique_ptr<Dataplane>> Dataplane::open(const Options& options,
       .dir_bytes = UP_DEFAULT_DIR_BYTES,
       .dir_messages = UP_DEFAULT_DIR_MESSAGES,
       .watched_ns = maps.config().watched_ns,
+      .host_netns = options.host_netns,
   });
   dataplane->applied_ = maps.tables();
   if (done) done = dataplane->update_watch(false);
@@ -133,8 +136,10 @@ Result<void> Dataplane::update_watch(bool wanted) {
   return maps().set_config(config);
 }
 
-std::vector<Error> Dataplane::apply(const compile::Tables& wanted) {
+std::vector<Error> Dataplane::apply(const compile::Tables& wanted, compile::IdentityNumbers& numbers) {
   std::vector<Error> errors;
+  const auto sets = policies_->prepare(wanted.policies, numbers, errors);
+  update_guards(wanted, errors);
   const auto check = [&errors](const std::string& object, const Result<void>& result) {
     if (!result) errors.push_back({object + ": " + result.error().message});
     return result.has_value();
@@ -158,8 +163,10 @@ std::vector<Error> Dataplane::apply(const compile::Tables& wanted) {
   // Before the first pod may short-circuit, reads must be seen.
   const bool any = std::ranges::any_of(wanted.pods, wants_watch);
   const bool watched = check("watch sockets", update_watch(any));
+  bool judged_anew = false;
   for (const auto& [cookie, pod] : wanted.pods) {
     up_pod row = pod;
+    if (const auto set = sets.find(cookie); set != sets.end()) row.policy = set->second;
     if (!watched) row.mode = UP_MODE_OFF;
     // What was learned holds for as long as it can be watched.
     if (row.learned != 0 && !calls_problem_.empty()) row.mode = UP_MODE_AUTO;
@@ -167,6 +174,7 @@ std::vector<Error> Dataplane::apply(const compile::Tables& wanted) {
     const auto present = applied_.pods.find(cookie);
     if (present != applied_.pods.end() && equal(present->second, row)) continue;
     const std::string object = "Pod " + std::string(row.namespace_name) + "/" + row.name;
+    judged_anew |= present == applied_.pods.end() ? row.policy != 0 : present->second.policy != row.policy;
     const bool was_on = present != applied_.pods.end() && present->second.mode == UP_MODE_ON;
     kernel.add_pool(cookie);
     if (!check(object, kernel.put_pod(cookie, row))) continue;
@@ -179,7 +187,63 @@ std::vector<Error> Dataplane::apply(const compile::Tables& wanted) {
     if (check("address " + address.to_string(), kernel.put_ip(address, cookie))) applied_.ips.emplace(address, cookie);
   }
   check("watch sockets", update_watch(any));
+  policies_->forget_unused();
+  if (judged_anew) cut_denied(numbers, errors);
   return errors;
+}
+
+// Before the pod's row names its set: who comes by another way than connect() must not find the door open meanwhile.
+void Dataplane::update_guards(const compile::Tables& wanted, std::vector<Error>& errors) {
+  for (const auto& [cookie, set] : wanted.policies) {
+    if (guarded_.contains(cookie)) continue;
+    if (auto done = programs_->guard(cookie); !done)
+      errors.push_back({"policy of the pod in network namespace " + std::to_string(cookie) + ": " +
+                        done.error().message + ": only what dials it from a pod of this node is judged"});
+    else
+      guarded_.insert(cookie);
+  }
+  std::erase_if(guarded_, [&](NetnsCookie cookie) {
+    if (wanted.policies.contains(cookie)) return false;
+    if (auto done = programs_->unguard(cookie); !done) errors.push_back(done.error());
+    return true;
+  });
+}
+
+void Dataplane::cut_denied(const compile::IdentityNumbers& numbers, std::vector<Error>& errors) {
+  for (const auto& connection : maps().connections()) {
+    const up_conn& record = connection.record;
+    const up_end& client = record.end[UP_CLIENT];
+    const up_end& server = record.end[UP_SERVER];
+    const auto pod = applied_.pods.find(server.netns_cookie);
+    if (pod == applied_.pods.end() || pod->second.policy == 0 || client.netns_cookie == server.netns_cookie) continue;
+    const auto* set = policies_->find(pod->second.policy);
+    const auto dialler = applied_.pods.find(client.netns_cookie);
+    const bool known = dialler != applied_.pods.end() && client.cookie != 0;
+    const auto account = known ? numbers.account_of(dialler->second.identity) : std::nullopt;
+    const compile::Identity identity =
+        account ? compile::Identity{compile::Identity::Kind::kAccount, *account} : compile::Identity{};
+    if (set != nullptr && compile::decide(*set, {.client = identity,
+                                                 .client_ip = IpAddress(client.addr),
+                                                 .server_ip = IpAddress(server.addr),
+                                                 .server_port = ntohs(server.port)})
+                              .allowed)
+      continue;
+    if (auto done = reset_connection(record); !done)
+      errors.push_back({"cut " + describe(record) + ": " + done.error().message});
+  }
+}
+
+std::vector<std::pair<up_denied_key, std::uint64_t>> Dataplane::denied() {
+  auto out = programs_->policy_maps().denied();
+  for (const auto& [key, count] : out)
+    if (policies_->find(key.set) == nullptr) programs_->policy_maps().forget_denied(key);
+  return out;
+}
+
+std::uint32_t Dataplane::greatest_identity() const {
+  std::uint32_t out = programs_->policy_maps().greatest_identity();
+  for (const auto& [cookie, pod] : applied_.pods) out = std::max(out, pod.identity);
+  return out;
 }
 
 std::vector<Error> Dataplane::apply_services(const compile::ServiceCompiler& compiler,

@@ -8,12 +8,14 @@
 #include <optional>
 #include <set>
 #include <string>
+#include <utility>
 #include <vector>
 
 #include "agent/compile/compile.h"
 #include "agent/dataplane/connection.h"
 #include "agent/dataplane/flow_tap.h"
 #include "agent/dataplane/maps.h"
+#include "agent/dataplane/policies.h"
 #include "agent/dataplane/probe.h"
 #include "agent/dataplane/programs.h"
 #include "agent/dataplane/services.h"
@@ -29,6 +31,7 @@ class Dataplane {
     std::string pin_dir;
     std::uint64_t node_budget = 0;  // bytes
     unsigned fionread_counts = 0;   // what the self-test found
+    NetnsCookie host_netns = 0;     // the node's own; 0: not known
   };
 
   // Loads, or takes over what an earlier agent pinned; attaches. On failure nothing new is left behind.
@@ -39,12 +42,17 @@ class Dataplane {
 
   // Makes the kernel's tables equal to these, writing only what differs. A row that does not fit is left out and named
   // in the result; the others are applied.
-  std::vector<Error> apply(const compile::Tables& wanted);
+  std::vector<Error> apply(const compile::Tables& wanted, compile::IdentityNumbers& numbers);
 
   // The same for Services, of which only what the update names is looked at.
   std::vector<Error> apply_services(const compile::ServiceCompiler& compiler,
                                     const compile::ServiceCompiler::Update& update);
   [[nodiscard]] const Services& services() const { return *services_; }
+  [[nodiscard]] const Policies& policies() const { return *policies_; }
+  // What policy denied so far, of sets that are in force; counts of others are forgotten.
+  std::vector<std::pair<up_denied_key, std::uint64_t>> denied();
+  // That an earlier agent gave; IdentityNumbers start after it.
+  [[nodiscard]] std::uint32_t greatest_identity() const;
   [[nodiscard]] ServiceMaps& service_maps() { return programs_->service_maps(); }
 
   // Connections that began and ended since the last call.
@@ -75,12 +83,18 @@ class Dataplane {
   Dataplane(std::unique_ptr<Programs> programs, std::unique_ptr<Wakes> wakes, std::unique_ptr<FlowTap> flows,
             std::string cgroup_root);
   Result<void> destroy_stale_udp();
+  // Guards those that have a policy, and only those.
+  void update_guards(const compile::Tables& wanted, std::vector<Error>& errors);
+  // Connections that policy no longer allows.
+  void cut_denied(const compile::IdentityNumbers& numbers, std::vector<Error>& errors);
   Result<void> update_watch(bool wanted);
 
   std::unique_ptr<Programs> programs_;
   std::unique_ptr<Wakes> wakes_;
   std::unique_ptr<FlowTap> flows_;
   std::unique_ptr<Services> services_;
+  std::unique_ptr<Policies> policies_;
+  std::set<NetnsCookie> guarded_;
   std::optional<bool> serving_;  // absent: an earlier agent may have left it either way
   std::string cgroup_root_;
   compile::Tables applied_;

@@ -17,7 +17,9 @@
 
 #include "agent/dataplane/iterator.h"
 #include "agent/dataplane/links.h"
+#include "agent/dataplane/netns.h"
 #include "agent/dataplane/pins.h"
+#include "inbound.skel.h"
 #include "underpass.skel.h"
 
 namespace underpass::dataplane {
@@ -41,6 +43,13 @@ std::unexpected<Error> fail_libbpf(const std::string& what, int error) {
   if (!libbpf_words.empty()) message += " (" + libbpf_words + ")";
   return fail(message);
 }
+
+struct InboundDeleter {
+  void operator()(inbound_bpf* skeleton) const { inbound_bpf__destroy(skeleton); }
+};
+
+// ... and the netns cookie.
+const std::string kInboundLink = "inbound_";
 
 struct SkeletonDeleter {
   void operator()(underpass_bpf* skeleton) const { underpass_bpf__destroy(skeleton); }
@@ -76,6 +85,7 @@ struct Programs::Impl {
   std::unique_ptr<underpass_bpf, SkeletonDeleter> skeleton;
   Maps maps;
   ServiceMaps service_maps;
+  PolicyMaps policy_maps;
 
   [[nodiscard]] std::string link_path(const std::string& name) const { return dataplane::link_path(pin_dir, name); }
 
@@ -105,6 +115,7 @@ Programs::Programs(std::unique_ptr<Impl> impl) : impl_(std::move(impl)) {}
 Programs::~Programs() = default;
 Maps& Programs::maps() { return impl_->maps; }
 ServiceMaps& Programs::service_maps() { return impl_->service_maps; }
+PolicyMaps& Programs::policy_maps() { return impl_->policy_maps; }
 int Programs::flow_map() const { return bpf_map__fd(impl_->skeleton->maps.up_flows); }
 void Programs::set_fionread_counts(unsigned bits) { impl_->skeleton->bss->up_inq_counts = bits; }
 int Programs::wake_map() const { return bpf_map__fd(impl_->skeleton->maps.up_wake); }
@@ -133,7 +144,7 @@ Result<std::unique_ptr<Programs>> Programs::load(const std::string& pin_dir, Pur
   const bool run = purpose == Purpose::kRun;
   load_if(run, {programs.up_connect4, programs.up_connect6, programs.up_sockops, programs.up_sendmsg4,
                 programs.up_sendmsg6, programs.up_recvmsg4, programs.up_recvmsg6, programs.up_getpeername4,
-                programs.up_getpeername6, programs.up_udp_socks});
+                programs.up_getpeername6, programs.up_udp_socks, programs.up_bar_in, programs.up_bar_out});
   load_if(run && fitness.short_circuit, {programs.up_msg});
   load_if(run && fitness.sees_reads, {programs.up_recv, programs.up_getsockopt});
   load_if(run && fitness.calls == CallMeans::kFentry, {programs.up_splice, programs.up_ioctl, programs.up_ioctl6});
@@ -163,6 +174,14 @@ Result<std::unique_ptr<Programs>> Programs::load(const std::string& pin_dir, Pur
       .nodes = bpf_map__fd(maps.up_nodes),
       .traffic = bpf_map__fd(maps.up_traffic),
   });
+  impl->policy_maps = PolicyMaps({
+      .policies = bpf_map__fd(maps.up_policies),
+      .clauses = bpf_map__fd(maps.up_clauses),
+      .who = bpf_map__fd(maps.up_policy_who),
+      .port = bpf_map__fd(maps.up_policy_port),
+      .ip = bpf_map__fd(maps.up_policy_ip),
+      .denied = bpf_map__fd(maps.up_denied),
+  });
   impl->skeleton->bss->up_sk_map_id = id_of_map(bpf_map__fd(maps.up_sk));
   return std::unique_ptr<Programs>(new Programs(std::move(impl)));
 }
@@ -174,6 +193,10 @@ Result<void> Programs::attach(const std::string& cgroup_root) {
     if (bpf_prog_attach(fd, bpf_map__fd(impl_->skeleton->maps.up_socks), BPF_SK_MSG_VERDICT, 0) != 0)
       return fail_errno("attach up_msg to up_socks");
   }
+  const int barred = bpf_map__fd(impl_->skeleton->maps.up_barred);
+  if (bpf_prog_attach(bpf_program__fd(programs.up_bar_in), barred, BPF_SK_SKB_STREAM_VERDICT, 0) != 0 ||
+      bpf_prog_attach(bpf_program__fd(programs.up_bar_out), barred, BPF_SK_MSG_VERDICT, 0) != 0)
+    return fail_errno("attach to up_barred");
   // Sockops before connect: whoever is decided must be followed.
   if (auto done = impl_->attach_cgroup("sockops", programs.up_sockops, BPF_CGROUP_SOCK_OPS, cgroup_root); !done)
     return done;
@@ -234,6 +257,46 @@ Result<void> Programs::serve(bool on, const std::string& cgroup_root) {
     }
   }
   return {};
+}
+
+Result<void> Programs::guard(NetnsCookie netns) {
+  const std::string path = impl_->link_path(kInboundLink + std::to_string(netns));
+  const auto place = find_netns(netns);
+  if (!place) return fail("network namespace " + std::to_string(netns) + " is gone");
+  bpf_object_open_opts options{};
+  options.sz = sizeof(options);
+  options.pin_root_path = impl_->pin_dir.c_str();
+  libbpf_words.clear();
+  const std::unique_ptr<inbound_bpf, InboundDeleter> skeleton(inbound_bpf__open_opts(&options));
+  if (!skeleton) return fail_libbpf("open the BPF object of inbound connections", errno);
+  skeleton->rodata->up_server_netns = netns;
+  if (const int error = inbound_bpf__load(skeleton.get()); error != 0)
+    return fail_libbpf("load the BPF program of inbound connections", error);
+  const int program_fd = bpf_program__fd(skeleton->progs.up_inbound);
+  if (UniqueFd link(bpf_obj_get(path.c_str())); link) {
+    if (bpf_link_update(link.get(), program_fd, nullptr) == 0) return {};
+    return fail_errno("replace the program of " + path);
+  }
+  const UniqueFd link(bpf_link_create(program_fd, place->get(), BPF_SK_LOOKUP, nullptr));
+  if (!link) return fail_errno("attach up_inbound to network namespace " + std::to_string(netns));
+  if (bpf_obj_pin(link.get(), path.c_str()) != 0) return fail_errno("pin " + path);
+  return {};
+}
+
+Result<void> Programs::unguard(NetnsCookie netns) {
+  const std::string path = impl_->link_path(kInboundLink + std::to_string(netns));
+  if (::unlink(path.c_str()) != 0 && errno != ENOENT) return fail_errno("unpin " + path);
+  return {};
+}
+
+std::set<NetnsCookie> Programs::guarded() const {
+  std::set<NetnsCookie> out;
+  const auto pins = list_pins(impl_->pin_dir);
+  if (!pins) return out;
+  const std::string prefix = "link_" + kInboundLink;
+  for (const auto& link : pins->links)
+    if (link.starts_with(prefix)) out.insert(std::stoull(link.substr(prefix.size())));
+  return out;
 }
 
 Result<std::vector<up_udp_socket>> Programs::udp_sockets() {

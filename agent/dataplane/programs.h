@@ -4,11 +4,13 @@
 #pragma once
 
 #include <memory>
+#include <set>
 #include <string>
 #include <vector>
 
 #include "agent/dataplane/call_watch.h"
 #include "agent/dataplane/maps.h"
+#include "agent/dataplane/policy_maps.h"
 #include "agent/dataplane/service_maps.h"
 #include "underpass/ids.h"
 #include "underpass/result.h"
@@ -48,12 +50,20 @@ class Programs {
   // calls that everybody makes, so they are on only while there is a Service.
   Result<void> serve(bool on, const std::string& cgroup_root);
 
+  // Policy is asked of whatever comes to this pod, too, and not only by those who dial it. Works on without the agent.
+  Result<void> guard(NetnsCookie netns);
+  // Not any more: it has no policy, or left.
+  Result<void> unguard(NetnsCookie netns);
+  // Those that are guarded, by an earlier agent too.
+  [[nodiscard]] std::set<NetnsCookie> guarded() const;
+
   // Bits UP_INQ_*: which bytes FIONREAD of a mapped socket counts on this kernel.
   void set_fionread_counts(unsigned bits);
 
   [[nodiscard]] Maps& maps();
   [[nodiscard]] int wake_map() const;
   [[nodiscard]] ServiceMaps& service_maps();
+  [[nodiscard]] PolicyMaps& policy_maps();
   [[nodiscard]] int flow_map() const;
 
   // Brings the records of all live sockets up to date.

@@ -14,7 +14,7 @@
 
 /* Raise it with every change of a key, a value or the meaning of a number below. Sockets that live through an upgrade
  * keep the old sk_msg program and its maps, so an agent refuses pinned maps of another layout instead of guessing. */
-#define UP_LAYOUT 3
+#define UP_LAYOUT 4
 
 #define UP_NS_NAME_LEN 64   /* RFC 1123 label, 63 + NUL */
 #define UP_POD_NAME_LEN 256 /* RFC 1123 subdomain, 253 + NUL */
@@ -68,6 +68,7 @@ enum up_why {
 	UP_WHY_RCVLOWAT,      /* SO_RCVLOWAT > 1 */
 	UP_WHY_SMALL_RCVBUF,  /* SO_RCVBUF set below UP_MIN_LOCKED_RCVBUF */
 	UP_WHY_IO_URING,      /* the dialling task has an io_uring: IORING_OP_SEND_ZC fails on a mapped client socket */
+	UP_WHY_DENIED,        /* by policy, when the connection was there already */
 	UP_WHY_BRIEF, /* learned, and so many of this pair's last connections were over after a message or two */
 	/* decided anew for every message */
 	UP_WHY_KILL_SWITCH,     /* short-circuit is switched off for the node */
@@ -142,6 +143,10 @@ struct up_config {
 	__u32 dir_bytes;     /* cap of one direction: charge in bytes */
 	__u32 dir_messages;  /* ... and messages */
 	__u64 watched_ns;    /* every recv() since then is seen by up_recv; 0: none is */
+	__u64 host_netns;    /* the node's own network namespace, 0: not known */
+	__u64 pods_cgroup;   /* id of the cgroup below which all pods are, 0: not known */
+	__u32 pods_level;    /* how deep below the root that is */
+	__u32 pad;
 };
 
 /* up_pods: HASH by netns cookie (__u64): the enrolled pods of this node. */
@@ -151,7 +156,11 @@ struct up_pod {
 	__u32 namespace_id; /* equal for two pods exactly when they are in one namespace */
 	__u32 learned;      /* 1: nobody said `on`: it was learned */
 	__u32 hash;         /* of its first address: by which a Maglev Service chooses for it, on every node alike */
+	__u32 identity;     /* of its service account, UP_IDENTITY_FIRST_ACCOUNT and up */
+	__u32 policy;       /* number of the set that says who may connect to it; 0: anybody */
 	__u32 pad;
+	struct up_addr ip4; /* its first address of each family, or zeros: what it dials from */
+	struct up_addr ip6;
 	char namespace_name[UP_NS_NAME_LEN];
 	char name[UP_POD_NAME_LEN];
 };
@@ -286,6 +295,8 @@ struct up_sk {
 	__be16 backend_port;
 	struct up_addr dialled;
 	struct up_addr backend;
+	__u32 host; /* 1: dialled by one of the node's own processes: it has a source record and no connection's */
+	__u32 pad;
 };
 
 /* up_services: HASH: where Services are dialled. An unspecified address (0.0.0.0, ::) means any that is in up_nodes. */
@@ -360,6 +371,74 @@ struct up_affinity {
 	__u32 pad;
 };
 
+/*
+ * Policy. A set is what the policies of a workload come to, as clauses: a connection satisfies those whose bit is set in
+ * the rows of who its client is, of both addresses and of the port, and the first of them decides. Clauses stand in the
+ * order in which they count: those that bypass policy, that deny, that allow; then those that change nothing (dry run,
+ * audit). A set never changes: another content has another number, so a pod goes from one to the next at one moment.
+ */
+#define UP_MAX_CLAUSES 2048u
+#define UP_CLAUSE_WORDS (UP_MAX_CLAUSES / 64u)
+
+#define UP_IDENTITY_UNAUTHENTICATED 0u
+#define UP_IDENTITY_HOST 1u
+#define UP_IDENTITY_FIRST_ACCOUNT 2u /* ... and up: a service account; never re-used */
+
+/* up_policies: HASH by the set's number. */
+struct up_policy {
+	__u32 bypass_end; /* clauses below it bypass policy */
+	__u32 deny_end;   /* ... deny, and those from it on allow, if they decide at all */
+	__u32 clauses;
+	__u32 deciding_row; /* those that decide */
+	__u32 closes;       /* 1: where no clause decides, nothing connects */
+	__u32 unknown_identity_row;
+	__u32 other_ports_row;
+	__u32 pad;
+};
+
+/* up_clauses: HASH: a row of bits, by clause. */
+struct up_row_key {
+	__u32 set;
+	__u32 row;
+};
+
+struct up_clauses {
+	__u64 words[UP_CLAUSE_WORDS];
+};
+
+#define UP_NO_CLAUSE 0xffffffffu
+
+/* up_denied: HASH: how often a clause denied, or (silent) would have done something -> __u64. */
+struct up_denied_key {
+	__u32 set;
+	__u32 clause; /* UP_NO_CLAUSE: none allowed it */
+	__u32 end;    /* who was asked: UP_CLIENT in connect(), UP_SERVER when the SYN came */
+	__u32 silent;
+};
+
+/* up_policy_who: HASH: set, identity -> row (__u32). Of what is not there: unknown_identity_row. */
+struct up_who_key {
+	__u32 set;
+	__u32 identity;
+};
+
+/* up_policy_port: HASH: set, port -> row (__u32). Of what is not there: other_ports_row. */
+struct up_port_key {
+	__u32 set;
+	__u16 port; /* host order */
+	__u16 pad;
+};
+
+/* up_policy_ip: LPM_TRIE: set, which end, address -> row (__u32). Each set has 0.0.0.0/0 and ::/0 of both ends. */
+struct up_block_key {
+	__u32 prefix; /* of all that follows, in bits: UP_BLOCK_PREFIX and the network's own of 128 */
+	__u32 set;
+	__u32 end; /* UP_CLIENT or UP_SERVER */
+	struct up_addr addr;
+};
+
+#define UP_BLOCK_PREFIX 64u
+
 /* What the iterator up_udp_socks tells of each datagram socket that is connected through a Service. */
 struct up_udp_socket {
 	__u64 netns_cookie;
@@ -416,6 +495,7 @@ enum up_flow_event {
 	UP_FLOW_OPENED = 0,
 	UP_FLOW_CLOSED = 1,
 	UP_FLOW_REFUSED = 2, /* the Service has no backend that is ready: client and dialled alone are known */
+	UP_FLOW_DENIED = 3,  /* by policy: both ends but the client's port are known, and which clause it was */
 };
 
 struct up_flow {
@@ -438,6 +518,8 @@ struct up_flow {
 	enum up_why why;
 	__u64 sent;
 	__u64 received;
+	__u32 policy; /* of a denied one: the set */
+	__u32 clause; /* ... and the clause; UP_NO_CLAUSE: no ALLOW matched */
 };
 
 #ifdef __cplusplus
@@ -447,8 +529,8 @@ struct up_flow {
 #endif
 
 UP_ASSERT(sizeof(struct up_addr) == 16);
-UP_ASSERT(sizeof(struct up_config) == 40);
-UP_ASSERT(sizeof(struct up_pod) == 24 + UP_NS_NAME_LEN + UP_POD_NAME_LEN);
+UP_ASSERT(sizeof(struct up_config) == 64);
+UP_ASSERT(sizeof(struct up_pod) == 64 + UP_NS_NAME_LEN + UP_POD_NAME_LEN);
 UP_ASSERT(sizeof(struct up_ip_key) == 16);
 UP_ASSERT(sizeof(struct up_ip) == 8);
 UP_ASSERT(sizeof(struct up_source_key) == 48);
@@ -460,7 +542,7 @@ UP_ASSERT(sizeof(struct up_budget) == 8);
 UP_ASSERT(sizeof(struct up_habits) == 32);
 UP_ASSERT(UP_WHY_COUNT <= 64);
 UP_ASSERT(sizeof(struct up_stats) == 8 * (6 + 2 * UP_WHY_COUNT));
-UP_ASSERT(sizeof(struct up_sk) == 56);
+UP_ASSERT(sizeof(struct up_sk) == 64);
 UP_ASSERT(sizeof(struct up_service_key) == 24);
 UP_ASSERT(sizeof(struct up_service) == 24 + 2 * UP_NS_NAME_LEN);
 UP_ASSERT(sizeof(struct up_backend_key) == 8);
@@ -470,11 +552,18 @@ UP_ASSERT(sizeof(struct up_maglev) == 2 * UP_MAGLEV_BLOCK);
 UP_ASSERT(UP_MAGLEV_BLOCK *UP_MAGLEV_BLOCKS >= UP_MAGLEV_ENTRIES);
 UP_ASSERT(sizeof(struct up_affinity_key) == 16);
 UP_ASSERT(sizeof(struct up_affinity) == 40);
+UP_ASSERT(sizeof(struct up_policy) == 32);
+UP_ASSERT(sizeof(struct up_row_key) == 8);
+UP_ASSERT(sizeof(struct up_clauses) == 8 * UP_CLAUSE_WORDS);
+UP_ASSERT(sizeof(struct up_who_key) == 8);
+UP_ASSERT(sizeof(struct up_port_key) == 8);
+UP_ASSERT(sizeof(struct up_block_key) == 28);
 UP_ASSERT(sizeof(struct up_udp_key) == 32);
 UP_ASSERT(sizeof(struct up_udp) == 24);
 UP_ASSERT(sizeof(struct up_udp_socket) == 56);
 UP_ASSERT(sizeof(struct up_traffic_key) == 24);
 UP_ASSERT(sizeof(struct up_traffic) == 40);
-UP_ASSERT(sizeof(struct up_flow) == 128);
+UP_ASSERT(sizeof(struct up_flow) == 136);
+UP_ASSERT(sizeof(struct up_denied_key) == 16);
 
 #endif /* UNDERPASS_ABI_H */

@@ -84,6 +84,8 @@ constexpr std::string_view name_of(up_why why) {
       return "stopped";
     case UP_WHY_IO_URING:
       return "io-uring";
+    case UP_WHY_DENIED:
+      return "denied";
     case UP_WHY_BRIEF:
       return "brief";
     case UP_WHY_TRUNC:
@@ -170,6 +172,8 @@ constexpr std::string_view name_of(up_flow_event event) {
       return "closed";
     case UP_FLOW_REFUSED:
       return "refused";
+    case UP_FLOW_DENIED:
+      return "denied";
   }
   return kUnknownName;
 }

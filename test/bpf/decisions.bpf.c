@@ -7,6 +7,7 @@
 #include "budget.h"
 #include "kernel.h"
 #include "pods.h"
+#include "policy.h"
 #include "services.h"
 #include "short_circuit.h"
 #include "sources.h"
@@ -55,7 +56,9 @@ int source_publish(void *ctx)
 SEC("syscall")
 int source_consume(void *ctx)
 {
-	result = up_source_consume(&client, &server, number);
+	bool forged = false;
+
+	result = up_source_consume(&client, &server, number, &forged);
 	return 0;
 }
 
@@ -98,6 +101,29 @@ int backend_choose(void *ctx)
 		return 0;
 	result = up_backend_choose(&dial, &service, &chosen) ? 2 : 1;
 	backend = chosen;
+	return 0;
+}
+
+__u32 policy_set = 0, identity = 0, clause = 0, silent = 0;
+
+/* Client and server as addresses and the server's port, `identity` of `policy_set`: 1 where it may be. Syscall programs
+ * may sleep, and what may sleep must not look into an LPM trie. */
+SEC("tc")
+int policy_decide(struct __sk_buff *ctx)
+{
+	struct up_attempt attempt = {
+		.set = policy_set,
+		.identity = identity,
+		.client = client.addr,
+		.server = server.addr,
+		.port = bpf_ntohs(server.port),
+	};
+	struct up_verdict verdict = {};
+
+	up_policy_decide(&attempt, &verdict);
+	clause = verdict.clause;
+	silent = verdict.silent;
+	result = verdict.allowed;
 	return 0;
 }
 

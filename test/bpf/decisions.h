@@ -5,6 +5,7 @@
 #include <bpf/bpf.h>
 #include <doctest/doctest.h>
 
+#include <array>
 #include <cstdint>
 #include <memory>
 
@@ -27,6 +28,12 @@ class Decisions {
   std::uint64_t run(const bpf_program* program) {
     bpf_test_run_opts options{};
     options.sz = sizeof(options);
+    // A program of packets wants one.
+    static constexpr std::array<char, 64> kPacket{};
+    if (bpf_program__type(program) == BPF_PROG_TYPE_SCHED_CLS) {
+      options.data_in = kPacket.data();
+      options.data_size_in = kPacket.size();
+    }
     REQUIRE(bpf_prog_test_run_opts(bpf_program__fd(program), &options) == 0);
     REQUIRE(options.retval == 0);
     return skeleton_->bss->result;

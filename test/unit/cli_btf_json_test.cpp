@@ -57,8 +57,9 @@ up_addr address(const char* text) { return IpAddress::parse(text).value().to_abi
 TEST_CASE("btf json: the keys and values of abi.h") {
   up_pod pod{
       .mode = UP_MODE_ON, .peers_mesh = 1, .namespace_id = 3, .learned = 1, .namespace_name = "shop", .name = "web"};
-  CHECK(decoded("up_pod", pod) ==
-        R"({"mode":"on","peers_mesh":1,"namespace_id":3,"learned":1,"hash":0,"namespace_name":"shop","name":"web"})");
+  CHECK(
+      decoded("up_pod", pod) ==
+      R"({"mode":"on","peers_mesh":1,"namespace_id":3,"learned":1,"hash":0,"identity":0,"policy":0,"ip4":"::","ip6":"::","namespace_name":"shop","name":"web"})");
 
   up_source_key key{};
   key.server_netns = 18'446'744'073'709'551'615U;
@@ -88,7 +89,7 @@ TEST_CASE("btf json: the keys and values of abi.h") {
   sk.dialled = address("10.96.0.1");
   sk.backend = address("10.0.0.7");
   CHECK(decoded("up_sk", sk) == compact(R"({"conn": "9", "end": 1, "why": "other-sockmap", "service": 3,
-    "dialled_port": 80, "backend_port": 8080, "dialled": "10.96.0.1", "backend": "10.0.0.7"})"));
+    "dialled_port": 80, "backend_port": 8080, "dialled": "10.96.0.1", "backend": "10.0.0.7", "host": 0})"));
 }
 
 TEST_CASE("btf json: arrays that are indexed by an enum") {

@@ -1,0 +1,55 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "agent/dataplane/policies.h"
+
+#include <algorithm>
+#include <utility>
+
+namespace underpass::dataplane {
+
+Policies::Policies(PolicyMaps& maps) : maps_(maps), foreign_(maps.sets()) {
+  if (!foreign_.empty()) next_ = *foreign_.rbegin() + 1;
+}
+
+std::map<NetnsCookie, std::uint32_t> Policies::prepare(const Sets& wanted, compile::IdentityNumbers& numbers,
+                                                       std::vector<Error>& errors) {
+  std::map<NetnsCookie, std::uint32_t> out;
+  used_.clear();
+  for (const auto& [cookie, set] : wanted) {
+    const auto number = number_of(set, numbers, errors);
+    out.emplace(cookie, number);
+    used_.insert(number);
+  }
+  return out;
+}
+
+std::uint32_t Policies::number_of(const std::shared_ptr<const compile::PolicySet>& set,
+                                  compile::IdentityNumbers& numbers, std::vector<Error>& errors) {
+  const auto same = std::ranges::find_if(present_, [&](const auto& entry) { return entry.second.set == set; });
+  if (same != present_.end()) return same->first;
+  const auto equal = std::ranges::find_if(present_, [&](const auto& entry) { return *entry.second.set == *set; });
+  if (equal != present_.end()) return equal->first;
+
+  auto rows = compile::make_rows(*set, numbers);
+  if (auto done = maps_.put(next_, rows); !done) {
+    errors.push_back({"policy: " + done.error().message + ": the pods that it is for are closed"});
+    return kClosed;
+  }
+  present_.emplace(next_, Present{set, std::move(rows)});
+  return next_++;
+}
+
+void Policies::forget_unused() {
+  std::erase_if(present_, [&](const auto& entry) {
+    if (used_.contains(entry.first)) return false;
+    maps_.remove(entry.first, entry.second.rows);
+    return true;
+  });
+  if (!foreign_.empty()) maps_.remove_all(std::exchange(foreign_, {}));
+}
+
+const compile::PolicySet* Policies::find(std::uint32_t number) const {
+  const auto found = present_.find(number);
+  return found == present_.end() ? nullptr : found->second.set.get();
+}
+
+}  // namespace underpass::dataplane

@@ -1,0 +1,118 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "agent/policing.h"
+
+#include <boost/json/object.hpp>
+#include <set>
+#include <utility>
+
+namespace underpass {
+namespace {
+
+namespace json = boost::json;
+using compile::Effect;
+using model::Diagnostic;
+using prometheus::ClientMetric;
+using prometheus::MetricFamily;
+
+bool is_policy(const std::string& kind) {
+  return kind == "AuthorizationPolicy" || kind == "PeerAuthentication" || kind == "Mesh";
+}
+
+json::value text_or_null(const std::string& text) { return text.empty() ? json::value(nullptr) : json::value(text); }
+
+const char* side_of(std::size_t end) { return end == UP_CLIENT ? "client" : "server"; }
+
+ClientMetric metric_of(const std::string& policy, std::size_t end, std::uint64_t count) {
+  ClientMetric out;
+  out.label = {{"policy", policy}, {"side", side_of(end)}};
+  out.counter.value = static_cast<double>(count);
+  return out;
+}
+
+}  // namespace
+
+void Policing::add(const compile::PolicySet& set, const up_denied_key& key, std::uint64_t count) {
+  const std::size_t end = key.end & 1;
+  if (key.clause < set.clauses.size()) {
+    const auto& origin = set.clauses[key.clause];
+    auto& counts = counts_[{origin.kind, origin.id}];
+    if (key.silent == 0) counts.denied[end] += count;
+    if (key.silent != 0 && origin.effect == Effect::kDryRunDeny) counts.dry_run[end] += count;
+    return;
+  }
+  counts_[{}].denied[end] += count;
+  std::set<Name> asked;
+  for (const auto& origin : set.clauses)
+    if (origin.effect == Effect::kAllow) asked.insert({origin.kind, origin.id});
+  for (const auto& name : asked) default_denials_[name].denied[end] += count;
+}
+
+void Policing::tick(dataplane::Dataplane& dataplane) {
+  decltype(seen_) now;
+  for (const auto& [key, count] : dataplane.denied()) {
+    const std::array<std::uint32_t, 4> place{key.set, key.clause, key.end, key.silent};
+    const auto before = seen_.find(place);
+    const std::uint64_t fresh = count - (before == seen_.end() ? 0 : before->second);
+    now.emplace(place, count);
+    const auto* set = dataplane.policies().find(key.set);
+    if (fresh != 0 && set != nullptr) add(*set, key, fresh);
+  }
+  seen_ = std::move(now);
+}
+
+json::array Policing::policies(const model::Snapshot& snapshot) const {
+  std::map<Name, json::object> rows;
+  const auto row_of = [&](const std::string& kind, const NamespacedName& id) -> json::object& {
+    const Name name{kind, id};
+    const auto [place, fresh] = rows.try_emplace(name);
+    if (!fresh) return place->second;
+    std::uint64_t denied = 0;
+    std::uint64_t dry_run = 0;
+    for (const auto* counts : {&counts_, &default_denials_}) {
+      const auto found = counts->find(name);
+      if (found == counts->end()) continue;
+      for (const auto count : found->second.denied) denied += count;
+      for (const auto count : found->second.dry_run) dry_run += count;
+    }
+    place->second = {{"kind", kind},           {"namespace", text_or_null(id.ns)},
+                     {"name", id.name},        {"state", "active"},
+                     {"path", nullptr},        {"cause", nullptr},
+                     {"since", nullptr},       {"denied", denied},
+                     {"dryRunDenied", dry_run}};
+    return place->second;
+  };
+  for (const auto& [id, policy] : snapshot.authorization_policies) row_of("AuthorizationPolicy", id);
+  for (const auto& [id, one] : snapshot.peer_authentications) row_of("PeerAuthentication", id);
+  for (const auto& diagnostic : snapshot.diagnostics) {
+    if (!is_policy(diagnostic.kind)) continue;
+    auto& row = row_of(diagnostic.kind, diagnostic.id);
+    row["state"] = diagnostic.state == Diagnostic::State::kStale ? "stale" : "refused";
+    row["path"] = text_or_null(diagnostic.path);
+    row["cause"] = text_or_null(diagnostic.cause);
+    row["since"] = text_or_null(diagnostic.since);
+  }
+  json::array out;
+  for (auto& [name, row] : rows) out.emplace_back(std::move(row));
+  return out;
+}
+
+std::vector<MetricFamily> Policing::collect() const {
+  MetricFamily denied{.name = "underpass_denied_total",
+                      .help = "Connections that policy refused; no policy: that none allowed.",
+                      .type = prometheus::MetricType::Counter,
+                      .metric = {}};
+  MetricFamily dry_run{.name = "underpass_dry_run_denied_total",
+                       .help = "Connections that a DENY policy in dry run would have refused.",
+                       .type = prometheus::MetricType::Counter,
+                       .metric = {}};
+  for (const auto& [name, counts] : counts_) {
+    const std::string policy = name.kind.empty() ? "" : name.id.to_string();
+    for (const std::size_t end : {UP_CLIENT, UP_SERVER}) {
+      if (counts.denied[end] != 0) denied.metric.push_back(metric_of(policy, end, counts.denied[end]));
+      if (counts.dry_run[end] != 0) dry_run.metric.push_back(metric_of(policy, end, counts.dry_run[end]));
+    }
+  }
+  return {std::move(denied), std::move(dry_run)};
+}
+
+}  // namespace underpass

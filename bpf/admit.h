@@ -1,0 +1,75 @@
+/* SPDX-License-Identifier: Apache-2.0 OR GPL-2.0-only */
+/* Asks policy, and accounts for what it said: counters that lose nothing, and an event that names the clause. */
+#ifndef UNDERPASS_BPF_ADMIT_H
+#define UNDERPASS_BPF_ADMIT_H
+
+#include "flows.h"
+#include "kernel.h"
+#include "pods.h"
+#include "policy.h"
+
+#define UP_MAX_DENIED 16384
+
+struct {
+	__uint(type, BPF_MAP_TYPE_HASH);
+	__uint(max_entries, UP_MAX_DENIED);
+	__uint(map_flags, BPF_F_NO_PREALLOC);
+	__type(key, struct up_denied_key);
+	__type(value, __u64);
+	__uint(pinning, LIBBPF_PIN_BY_NAME);
+} up_denied SEC(".maps");
+
+static __always_inline void up_denied_count(__u32 set, __u32 clause, __u32 end, __u32 silent)
+{
+	struct up_denied_key key = {.set = set, .clause = clause, .end = end, .silent = silent};
+	__u64 *count = bpf_map_lookup_elem(&up_denied, &key), none = 0;
+
+	if (!count) {
+		bpf_map_update_elem(&up_denied, &key, &none, BPF_NOEXIST);
+		count = bpf_map_lookup_elem(&up_denied, &key);
+	}
+	if (count)
+		__sync_fetch_and_add(count, 1);
+}
+
+static __always_inline void up_denied_tell(const struct up_attempt *attempt, __u32 clause, __u64 client_netns,
+					   __u64 server_netns)
+{
+	struct up_flow *flow = bpf_ringbuf_reserve(&up_flows, sizeof(*flow), 0);
+
+	if (!flow) {
+		up_count_lost_flow();
+		return;
+	}
+	__builtin_memset(flow, 0, sizeof(*flow));
+	flow->time_ns = bpf_ktime_get_ns();
+	flow->started_ns = flow->time_ns;
+	flow->event = UP_FLOW_DENIED;
+	flow->protocol = IPPROTO_TCP;
+	flow->client_netns = client_netns;
+	flow->server_netns = server_netns;
+	flow->client = attempt->client;
+	flow->server = attempt->server;
+	flow->server_port = bpf_htons(attempt->port);
+	flow->policy = attempt->set;
+	flow->clause = clause;
+	bpf_ringbuf_submit(flow, BPF_RB_NO_WAKEUP);
+}
+
+/* `end`: which side asks. */
+static __always_inline bool up_admits(const struct up_attempt *attempt, __u32 end, __u64 client_netns,
+				      __u64 server_netns)
+{
+	struct up_verdict verdict = {};
+
+	up_policy_decide(attempt, &verdict);
+	if (verdict.silent != UP_NO_CLAUSE)
+		up_denied_count(attempt->set, verdict.silent, end, 1);
+	if (verdict.allowed)
+		return true;
+	up_denied_count(attempt->set, verdict.clause, end, 0);
+	up_denied_tell(attempt, verdict.clause, client_netns, server_netns);
+	return false;
+}
+
+#endif /* UNDERPASS_BPF_ADMIT_H */
