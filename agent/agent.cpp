@@ -137,6 +137,10 @@ class Agent::Impl : public std::enable_shared_from_this<Agent::Impl> {
       options_.cgroup_root = *root;
     }
     if (auto done = dataplane::check_cgroup_root(options_.cgroup_root); !done) return done;
+    if (options_.pods_cgroup.empty()) options_.pods_cgroup = options_.cgroup_root;
+    auto pods_cgroup = dataplane::place_of_cgroup(options_.pods_cgroup);
+    if (!pods_cgroup) return fail_in("--pods-cgroup", pods_cgroup.error());
+    pods_cgroup_ = *pods_cgroup;
     if (auto done = dataplane::prepare_bpffs(options_.bpffs); !done) return done;
     if (auto done = make_folder("--run-dir", options_.run_dir); !done) return done;
     if (auto done = make_folder("--state-dir", options_.state_dir); !done) return done;
@@ -182,7 +186,9 @@ class Agent::Impl : public std::enable_shared_from_this<Agent::Impl> {
                                               .pin_dir = pin_dir(),
                                               .node_budget = options_.node_budget,
                                               .fionread_counts = fionread_counts,
-                                              .host_netns = host_netns_},
+                                              .host_netns = host_netns_,
+                                              .pods_cgroup = pods_cgroup_,
+                                              .deny_unknown = options_.deny_unknown_pods},
                                              capabilities_);
     if (!opened) return std::unexpected(opened.error());
     dataplane_ = std::move(*opened);
@@ -268,6 +274,7 @@ class Agent::Impl : public std::enable_shared_from_this<Agent::Impl> {
     auto compiled =
         compile::compile_tables(snapshot, facts_,
                                 {.node_name = options_.node_name,
+                                 .trust_domain = snapshot.mesh.value_or(model::MeshConfig{}).trust_domain,
                                  .detached_namespaces = {marker_.namespaces.begin(), marker_.namespaces.end()},
                                  .host_netns = host_netns_,
                                  .verdicts = workloads_.decided(),
@@ -281,6 +288,7 @@ class Agent::Impl : public std::enable_shared_from_this<Agent::Impl> {
         spdlog::error("apply-failed {}", error.message);
         problems_.push_back(error.message);
       }
+      log_cut();
     }
     for (auto& pod : compiled.pods) {
       if (!dataplane_ && pod.enrolled) {
@@ -292,6 +300,11 @@ class Agent::Impl : public std::enable_shared_from_this<Agent::Impl> {
     }
     pods_ = std::move(compiled.pods);
     serving_.update(snapshot, store_.take_changes(), dataplane_.get());
+  }
+
+  void log_cut() {
+    for (const auto& connection : dataplane_->take_cut())
+      spdlog::info("connection-cut connection=\"{}\" reason=policy", connection);
   }
 
   // Waits for BPF to name a connection that is to be looked at.
@@ -348,7 +361,8 @@ class Agent::Impl : public std::enable_shared_from_this<Agent::Impl> {
   void tick() {
     if (dataplane_) {
       attend();
-      auto done = dataplane_->tick();
+      auto done = dataplane_->tick(policing_.numbers());
+      log_cut();
       if (!done && done.error().message != tick_problem_) spdlog::error("tick-failed {}", done.error().message);
       tick_problem_ = done ? "" : done.error().message;
       serving_.tick(*dataplane_, pods_, *store_.snapshot());
@@ -563,6 +577,7 @@ class Agent::Impl : public std::enable_shared_from_this<Agent::Impl> {
   std::vector<dataplane::Capability> capabilities_;  // with what the self-test found
   std::string calls_problem_;                        // as of the last tick
   admin::DetachedMarker marker_;
+  dataplane::CgroupPlace pods_cgroup_;
   NetnsCookie host_netns_ = 0;
   int deny_errno_ = 0;
 

@@ -22,6 +22,8 @@ struct AgentOptions {
   std::string source_dir;  // PATH of --source dir:PATH
   std::string node_name;
   std::string cgroup_root;  // empty: the first cgroup2 mount
+  std::string pods_cgroup;  // empty: cgroup_root
+  bool deny_unknown_pods = false;
   std::string bpffs = "/sys/fs/bpf";
   std::string run_dir = "/run/underpass";
   std::string state_dir = "/var/lib/underpass";

@@ -28,7 +28,8 @@ std::string host_name() {
   return ::gethostname(name.data(), name.size() - 1) == 0 ? name.data() : "localhost";
 }
 
-void describe(CLI::App& app, underpass::AgentOptions& options, std::string& source, std::string& log_level) {
+void describe(CLI::App& app, underpass::AgentOptions& options, std::string& source, std::string& unknown_pods,
+              std::string& log_level) {
   app.description(
       "underpassd - the agent of the Underpass service mesh, one per node.\n\n"
       "It loads BPF programs that decide every connection of the enrolled pods at connect() and move the payload of\n"
@@ -47,6 +48,19 @@ void describe(CLI::App& app, underpass::AgentOptions& options, std::string& sour
       ->capture_default_str();
   app.add_option("--cgroup-root", options.cgroup_root,
                  "Attach here; only sockets made below it are seen. Default: the cgroup2 mount found in /proc/mounts.");
+  auto* pods_cgroup = app.add_option(
+      "--pods-cgroup", options.pods_cgroup,
+      "The cgroup below which all pods are, those that use the host's network too. The node's own processes, which "
+      "are\n"
+      "outside of it, reach the ports of probes whatever the policy. Default: the whole --cgroup-root, so nobody is.");
+  app.add_option("--unknown-pods", unknown_pods,
+                 "allow or deny: may who is below --pods-cgroup connect, in a network namespace that is of no pod that "
+                 "the\nagent knows? With deny a pod that starts connects nowhere until it is known.")
+      ->capture_default_str()
+      ->check(CLI::IsMember({"allow", "deny"}))
+      ->each([pods_cgroup](const std::string& value) {
+        if (value == "deny") pods_cgroup->required();
+      });
   app.add_option("--bpffs", options.bpffs, "A bpffs, or a folder of one; the pins go into its subfolder underpass/.")
       ->capture_default_str();
   app.add_option("--run-dir", options.run_dir, "For the admin socket.")->capture_default_str();
@@ -88,14 +102,15 @@ void describe(CLI::App& app, underpass::AgentOptions& options, std::string& sour
 int main(int argc, char** argv) {
   underpass::AgentOptions options;
   options.node_name = host_name();
-  std::string source, log_level = "info";
+  std::string source, unknown_pods = "allow", log_level = "info";
   CLI::App app;
-  describe(app, options, source, log_level);
+  describe(app, options, source, unknown_pods, log_level);
   try {
     app.parse(argc, argv);
   } catch (const CLI::ParseError& error) {
     return app.exit(error) == 0 ? 0 : kUsage;
   }
+  options.deny_unknown_pods = unknown_pods == "deny";
   options.source_dir = source.substr(kDir.size());
   spdlog::set_default_logger(spdlog::stderr_logger_mt("underpassd"));
   spdlog::set_pattern("%Y-%m-%dT%H:%M:%S.%e%z %l %v");

@@ -56,19 +56,45 @@ static __always_inline void up_denied_tell(const struct up_attempt *attempt, __u
 	bpf_ringbuf_submit(flow, BPF_RB_NO_WAKEUP);
 }
 
+/* Decides by the set that the server's row names. One that goes meanwhile has a successor: the row is read again. */
+static __always_inline void up_judge_attempt(struct up_attempt *attempt, __u64 server_netns, struct up_verdict *out)
+{
+	for (int i = 0; i < UP_ATTEMPTS; i++) {
+		struct up_standing server = {};
+
+		up_standing_of(server_netns, &server);
+		attempt->set = server.policy;
+		if (up_policy_decide(attempt, out))
+			return;
+	}
+}
+
 /* `end`: which side asks. */
-static __always_inline bool up_admits(const struct up_attempt *attempt, __u32 end, __u64 client_netns,
-				      __u64 server_netns)
+static __always_inline bool up_admits(struct up_attempt *attempt, __u32 end, __u64 client_netns, __u64 server_netns)
 {
 	struct up_verdict verdict = {};
 
-	up_policy_decide(attempt, &verdict);
+	up_judge_attempt(attempt, server_netns, &verdict);
 	if (verdict.silent != UP_NO_CLAUSE)
 		up_denied_count(attempt->set, verdict.silent, end, 1);
 	if (verdict.allowed)
 		return true;
 	up_denied_count(attempt->set, verdict.clause, end, 0);
 	up_denied_tell(attempt, verdict.clause, client_netns, server_netns);
+	return false;
+}
+
+/* The same of a connection that was let in already, and turns out to be nobody's that is known. */
+static __always_inline bool up_admits_stranger(struct up_attempt *attempt, __u64 server_netns)
+{
+	struct up_verdict verdict = {};
+
+	attempt->identity = UP_IDENTITY_UNAUTHENTICATED;
+	up_judge_attempt(attempt, server_netns, &verdict);
+	if (verdict.allowed)
+		return true;
+	up_denied_count(attempt->set, verdict.clause, UP_SERVER, 0);
+	up_denied_tell(attempt, verdict.clause, 0, server_netns);
 	return false;
 }
 

@@ -9,7 +9,7 @@
 
 #include "kernel.h"
 
-#define UP_MAX_BARRED 16384
+#define UP_MAX_BARRED 65536
 
 struct {
 	__uint(type, BPF_MAP_TYPE_SOCKHASH);

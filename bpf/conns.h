@@ -100,7 +100,7 @@ static __always_inline void up_conn_break(struct up_conn *conn, __u32 end, enum 
 	conn->broken = why;
 	conn->stopped = 1;
 	up_count_reset(why);
-	up_wake_agent(conn->end[UP_CLIENT].cookie);
+	up_wake_agent(conn->end[UP_CLIENT].cookie ?: conn->end[UP_SERVER].cookie);
 }
 
 #endif /* UNDERPASS_BPF_CONNS_H */

@@ -47,6 +47,7 @@ static __always_inline void up_decide(struct bpf_sock *sk, const struct up_pod *
 	me = bpf_sk_storage_get(&up_sk, sk, 0, BPF_SK_STORAGE_GET_F_CREATE);
 	if (!me)
 		return;
+	me->alone = 0;
 	if (!server)
 		me->why = UP_WHY_NOT_LOCAL;
 	else if (!up_kernel_is_fit)
@@ -71,41 +72,55 @@ static __always_inline void up_source_address(struct bpf_sock *sk, bool v6, cons
 
 /* May this pod connect there? To itself it always may. */
 static __always_inline bool up_may_dial(struct bpf_sock *sk, bool v6, const struct up_pod *client, __u64 netns,
-					const struct up_pod *server, __u64 peer, const struct up_dial *dial)
+					__u64 peer, const struct up_dial *dial)
 {
+	struct up_standing standing = {};
 	struct up_attempt attempt = {
-		.set = server ? server->policy : 0,
-		.identity = client->identity,
 		.server = dial->addr,
 		.port = bpf_ntohs(dial->port),
 	};
 
-	if (!attempt.set || peer == netns)
+	if (peer == netns || !up_standing_of(peer, &standing) || !standing.policy)
 		return true;
+	if (up_standing_of(netns, &standing))
+		attempt.identity = standing.identity;
 	up_source_address(sk, v6, client, &dial->addr, &attempt.client);
 	return up_admits(&attempt, UP_CLIENT, netns, peer);
 }
 
+static __always_inline bool up_is_below_pods(const struct up_config *config)
+{
+	return bpf_get_current_ancestor_cgroup_id(config->pods_level) == config->pods_cgroup;
+}
+
 /*
- * One of the node's own processes dials an enrolled pod, as the kubelet's probes do: its SYN is told from a stranger's by a
- * source record, as those of pods are. A pod that uses the host's network is none of them: it runs below the pods' cgroup.
+ * Who dials is no enrolled pod. One of the node's own processes, as the kubelet is with its probes, gets a source record,
+ * by which its SYN is told from a stranger's; a pod that uses the host's network is none of them, since it is below the
+ * pods' cgroup. Who is below it in another namespace is a pod, and may be one that is not known yet.
  */
-static __always_inline void up_host_dials(struct bpf_sock_addr *ctx, struct bpf_sock *sk, bool v6, __u64 netns)
+static __always_inline int up_on_foreign_dial(struct bpf_sock_addr *ctx, struct bpf_sock *sk, bool v6, __u64 netns)
 {
 	const struct up_config *config = up_config_get();
 	struct up_addr destination;
 	struct up_sk *me;
 
-	if (!config || !config->host_netns || config->host_netns != netns || ctx->protocol != IPPROTO_TCP)
-		return;
+	if (!config || !config->pods_cgroup || !(config->policed || config->deny_unknown))
+		return UP_ALLOW;
 	up_context_addr(ctx, v6, &destination);
-	if (up_addr_is_loopback(&destination) || !up_netns_of(&destination, netns))
-		return;
-	if (config->pods_cgroup && bpf_get_current_ancestor_cgroup_id(config->pods_level) == config->pods_cgroup)
-		return;
+	if (up_addr_is_loopback(&destination))
+		return UP_ALLOW;
+	if (config->host_netns != netns) {
+		if (config->deny_unknown && up_is_below_pods(config) && !bpf_map_lookup_elem(&up_known, &netns))
+			return up_deny();
+		return UP_ALLOW;
+	}
+	if (!config->policed || ctx->protocol != IPPROTO_TCP || !up_netns_of(&destination, netns) ||
+	    up_is_below_pods(config))
+		return UP_ALLOW;
 	me = bpf_sk_storage_get(&up_sk, sk, 0, BPF_SK_STORAGE_GET_F_CREATE);
 	if (me)
-		me->host = 1;
+		me->alone = 1;
+	return UP_ALLOW;
 }
 
 /* connect() of a pod: where it is led, whether it may, and which way it may go. */
@@ -118,13 +133,17 @@ static __always_inline int up_on_dial(struct bpf_sock_addr *ctx, bool v6)
 	const struct up_pod *server;
 	__u64 peer;
 
-	if (!client && sk)
-		up_host_dials(ctx, sk, v6, netns);
-	if (!client || !sk || (dial.protocol != IPPROTO_TCP && dial.protocol != IPPROTO_UDP))
+	if (!sk || (dial.protocol != IPPROTO_TCP && dial.protocol != IPPROTO_UDP))
 		return UP_ALLOW;
+	if (!client)
+		return up_on_foreign_dial(ctx, sk, v6, netns);
 	dial.sticky = client->hash;
 	dial.random = bpf_get_prandom_u32();
 	dial.port = ctx->user_port;
+	if (dial.protocol == IPPROTO_TCP && up_excludes(client, netns, dial.port)) {
+		bpf_sk_storage_delete(&up_sk, sk);
+		return UP_ALLOW;
+	}
 	up_context_addr(ctx, v6, &dial.addr);
 	if (up_translate(ctx, sk, v6, &dial) == UP_DENY)
 		return UP_DENY;
@@ -132,7 +151,7 @@ static __always_inline int up_on_dial(struct bpf_sock_addr *ctx, bool v6)
 		return UP_ALLOW;
 	peer = up_netns_of(&dial.addr, netns);
 	server = peer ? up_pod_find(peer) : NULL;
-	if (!up_may_dial(sk, v6, client, netns, server, peer, &dial))
+	if (peer && !up_may_dial(sk, v6, client, netns, peer, &dial))
 		return up_deny();
 	up_decide(sk, client, server);
 	return UP_ALLOW;
@@ -159,15 +178,22 @@ static __always_inline void up_remote_end(struct bpf_sock_ops *ctx, struct up_en
 	end->port = bpf_htons(bpf_ntohl(ctx->remote_port)); /* in network order, but as 32 bits */
 }
 
-static __always_inline void up_host_connects(struct bpf_sock_ops *ctx, __u64 netns, struct tcp_sock *tp)
+/* Tells the server's side who sends this SYN. One from an address that is not the sender's own would tell nothing true. */
+static __always_inline void up_introduce(const struct up_end *client, const struct up_end *server, __u32 isn)
 {
-	struct up_end client = {}, server = {};
+	__u64 netns = client->netns_cookie, own = up_pod_find(netns) ? netns : 0;
 
-	up_local_end(ctx, &client, netns, tp);
-	up_remote_end(ctx, &server);
-	server.netns_cookie = up_netns_of(&server.addr, netns);
-	if (server.netns_cookie)
-		up_source_publish(&client, &server, tp->write_seq);
+	if (server->netns_cookie && up_netns_of(&client->addr, netns) == own)
+		up_source_publish(client, server, isn);
+}
+
+/* Both ends of a connection that has no record. */
+static __always_inline void up_ends_alone(struct bpf_sock_ops *ctx, __u64 netns, struct tcp_sock *tp,
+					  struct up_end *client, struct up_end *server)
+{
+	up_local_end(ctx, client, netns, tp);
+	up_remote_end(ctx, server);
+	server->netns_cookie = up_netns_of(&server->addr, netns);
 }
 
 /* The client's SYN is about to leave: everything is known but the answer. */
@@ -185,14 +211,17 @@ static __always_inline void up_on_connect(struct bpf_sock_ops *ctx, struct bpf_s
 	tp = bpf_skc_to_tcp_sock(sk);
 	if (!tp)
 		return;
-	if (me->host) {
-		up_host_connects(ctx, netns, tp);
-		return;
-	}
-	conn = up_conn_add(cookie);
+	conn = me->alone ? NULL : up_conn_add(cookie);
 	if (!conn) {
-		up_count_fallback(UP_WHY_TABLE_FULL);
+		struct up_end one = {}, other = {};
+
+		if (!me->alone)
+			up_count_fallback(UP_WHY_TABLE_FULL);
 		me->conn = 0;
+		me->alone = 1;
+		up_ends_alone(ctx, netns, tp, &one, &other);
+		up_introduce(&one, &other, tp->write_seq);
+		bpf_sock_ops_cb_flags_set(ctx, BPF_SOCK_OPS_STATE_CB_FLAG);
 		return;
 	}
 	client = &conn->end[UP_CLIENT];
@@ -209,9 +238,7 @@ static __always_inline void up_on_connect(struct bpf_sock_ops *ctx, struct bpf_s
 	conn->dir[UP_CLIENT].first_seq = tp->write_seq + 1;
 	me->end = UP_CLIENT;
 	me->conn = cookie;
-	/* A SYN from an address that is not the pod's own would say nothing true about who sent it. */
-	if (server->netns_cookie && up_netns_of(&client->addr, netns) == netns)
-		up_source_publish(client, server, tp->write_seq);
+	up_introduce(client, server, tp->write_seq);
 	bpf_sock_ops_cb_flags_set(ctx, BPF_SOCK_OPS_STATE_CB_FLAG);
 }
 
@@ -286,49 +313,60 @@ static __always_inline enum up_why up_join(struct bpf_sock_ops *ctx, struct up_c
 	return up_map(ctx, &conn->end[UP_SERVER], tp);
 }
 
-/* Would policy let this connection in if its source record had not been there? It was another's. */
-static __always_inline bool up_admits_stranger(const struct up_pod *pod, __u64 netns, const struct up_end *client,
-					       const struct up_end *server)
+/*
+ * The server's end is there, and no true source record: its SYN was let in as that of another, or of nobody. False: policy
+ * lets nobody in there. A program cannot end the socket, so it is barred at least.
+ */
+static __always_inline bool up_lets_stranger_in(struct bpf_sock_ops *ctx, const struct up_end *client,
+						const struct up_end *server)
 {
 	struct up_attempt attempt = {
-		.set = pod->policy,
-		.identity = UP_IDENTITY_UNAUTHENTICATED,
 		.client = client->addr,
 		.server = server->addr,
 		.port = bpf_ntohs(server->port),
 	};
+	struct up_standing standing = {};
 
-	return !attempt.set || up_admits(&attempt, UP_SERVER, 0, netns);
+	if (!up_standing_of(server->netns_cookie, &standing) || !standing.policy ||
+	    up_addr_is_loopback(&client->addr) || up_admits_stranger(&attempt, server->netns_cookie))
+		return true;
+	up_bar(ctx, server->cookie);
+	return false;
 }
 
 static __always_inline void up_on_server_established(struct bpf_sock_ops *ctx, struct bpf_sock *sk)
 {
 	struct up_end client = {}, server = {};
 	__u64 netns = bpf_get_netns_cookie(ctx);
-	const struct up_pod *pod;
-	struct up_conn *conn;
+	struct up_source source = {};
+	struct up_conn *conn = NULL;
+	bool fresh = false, barred;
 	struct tcp_sock *tp;
-	bool forged = false;
 	struct up_sk *me;
-	bool fresh = false;
 	__u64 id;
 
-	pod = up_pod_find(netns);
-	if (!pod)
+	if (!up_pod_find(netns))
 		return;
 	tp = bpf_skc_to_tcp_sock(sk);
 	if (!tp)
 		return;
 	me = bpf_sk_storage_get(&up_sk, sk, 0, BPF_SK_STORAGE_GET_F_CREATE);
 	/* A socket that dialled and is passive all the same: simultaneous open. It has its record. */
-	if (!me || me->conn)
+	if (me && me->conn)
 		return;
 	up_local_end(ctx, &server, netns, tp);
 	server.state = UP_TCP_ESTABLISHED;
 	up_remote_end(ctx, &client);
 
-	id = up_source_consume(&client, &server, tp->copied_seq, &forged);
-	conn = up_conn_find(id);
+	if (up_source_consume(&client, &server, tp->copied_seq, &source)) {
+		barred = false;
+		id = source.client_cookie;
+		conn = up_conn_find(id);
+	} else {
+		barred = !up_lets_stranger_in(ctx, &client, &server);
+	}
+	if (!me)
+		return;
 	if (!conn) {
 		id = server.cookie;
 		conn = up_conn_add(id);
@@ -348,8 +386,7 @@ static __always_inline void up_on_server_established(struct bpf_sock_ops *ctx, s
 	conn->dir[UP_SERVER].first_seq = tp->write_seq;
 	me->conn = id;
 	me->end = UP_SERVER;
-	if (forged && !up_admits_stranger(pod, netns, &client, &server)) {
-		up_bar(ctx, server.cookie);
+	if (barred) {
 		up_conn_break(conn, UP_SERVER, UP_WHY_DENIED);
 		return;
 	}
@@ -474,6 +511,14 @@ static __always_inline void up_judge(struct up_conn *conn, __u32 end, struct tcp
 		up_conn_break(conn, end, UP_WHY_UNREAD_CLOSE);
 }
 
+static __always_inline void up_withdraw_alone(struct bpf_sock_ops *ctx, struct tcp_sock *tp)
+{
+	struct up_end client = {}, server = {};
+
+	up_ends_alone(ctx, bpf_get_netns_cookie(ctx), tp, &client, &server);
+	up_source_withdraw(&client, &server);
+}
+
 static __always_inline void up_on_state(struct bpf_sock_ops *ctx, struct bpf_sock *sk)
 {
 	__u32 from = ctx->args[0], to = ctx->args[1];
@@ -483,12 +528,16 @@ static __always_inline void up_on_state(struct bpf_sock_ops *ctx, struct bpf_soc
 	__u32 end;
 
 	me = bpf_sk_storage_get(&up_sk, sk, 0, 0);
-	conn = me ? up_conn_find(me->conn) : NULL;
+	if (!me)
+		return;
+	tp = bpf_skc_to_tcp_sock(sk);
+	if (me->alone && to == UP_TCP_CLOSE && tp)
+		up_withdraw_alone(ctx, tp);
+	conn = up_conn_find(me->conn);
 	if (!conn)
 		return;
 	end = me->end & 1;
 	conn->end[end].state = to;
-	tp = bpf_skc_to_tcp_sock(sk);
 	if (tp) {
 		up_refresh_bytes(conn, end, tp, to == UP_TCP_CLOSE ? from : to, to == UP_TCP_CLOSE);
 		if (up_conn_is_watched(conn) && (from == UP_TCP_ESTABLISHED || from == UP_TCP_CLOSE_WAIT))

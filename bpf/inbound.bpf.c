@@ -27,19 +27,18 @@ static __always_inline void up_lookup_addresses(struct bpf_sk_lookup *ctx, struc
 SEC("sk_lookup")
 int up_inbound(struct bpf_sk_lookup *ctx)
 {
-	const struct up_pod *server = up_pod_find(up_server_netns), *client;
 	struct up_source_key key = {.server_netns = up_server_netns};
-	struct up_attempt attempt = {};
 	const struct up_config *config = up_config_get();
+	struct up_standing server = {}, client = {};
+	struct up_attempt attempt = {};
 	const struct up_source *source;
 	__u64 client_netns = 0;
 
-	if (!server || !server->policy || ctx->protocol != IPPROTO_TCP)
+	if (ctx->protocol != IPPROTO_TCP || !up_standing_of(up_server_netns, &server) || !server.policy)
 		return SK_PASS;
 	up_lookup_addresses(ctx, &key.client, &key.server);
 	key.client_port = ctx->remote_port;
 	key.server_port = bpf_htons(ctx->local_port);
-	attempt.set = server->policy;
 	attempt.identity = UP_IDENTITY_UNAUTHENTICATED;
 	attempt.client = key.client;
 	attempt.server = key.server;
@@ -49,9 +48,8 @@ int up_inbound(struct bpf_sk_lookup *ctx)
 		client_netns = source->client_netns;
 		if (client_netns == up_server_netns)
 			return SK_PASS;
-		client = up_pod_find(client_netns);
-		if (client)
-			attempt.identity = client->identity;
+		if (up_standing_of(client_netns, &client))
+			attempt.identity = client.identity;
 		else if (config && config->host_netns == client_netns)
 			attempt.identity = UP_IDENTITY_HOST;
 	}

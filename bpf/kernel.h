@@ -33,6 +33,9 @@
 #define SHUTDOWN_MASK 3
 #define SOCK_RCVBUF_LOCK 2
 
+/* So often is a row read that is replaced while it is read. */
+#define UP_ATTEMPTS 3
+
 #pragma clang attribute push(__attribute__((preserve_access_index)), apply_to = record)
 
 struct list_head {

@@ -11,6 +11,7 @@
 
 #define UP_MAX_PODS 4096
 #define UP_MAX_IPS 16384
+#define UP_MAX_EXCLUDED 65536
 
 struct {
 	__uint(type, BPF_MAP_TYPE_HASH);
@@ -30,21 +31,80 @@ struct {
 	__uint(pinning, LIBBPF_PIN_BY_NAME);
 } up_ips SEC(".maps");
 
+struct {
+	__uint(type, BPF_MAP_TYPE_HASH);
+	__uint(max_entries, UP_MAX_PODS);
+	__uint(map_flags, BPF_F_NO_PREALLOC);
+	__type(key, __u64);
+	__type(value, __u8);
+	__uint(pinning, LIBBPF_PIN_BY_NAME);
+} up_known SEC(".maps");
+
+struct {
+	__uint(type, BPF_MAP_TYPE_HASH);
+	__uint(max_entries, UP_MAX_EXCLUDED);
+	__uint(map_flags, BPF_F_NO_PREALLOC);
+	__type(key, struct up_excluded_key);
+	__type(value, __u8);
+	__uint(pinning, LIBBPF_PIN_BY_NAME);
+} up_excluded SEC(".maps");
+
 static __always_inline const struct up_pod *up_pod_find(__u64 netns_cookie)
 {
 	return bpf_map_lookup_elem(&up_pods, &netns_cookie);
 }
 
-/* The netns that `addr` leads to, seen from `from`: its own for loopback, 0 for what is no enrolled pod of this node. */
+/*
+ * What policy asks of a pod, copied. The kernel may give the memory of a replaced row to another key while somebody reads
+ * it, so the row is looked up once more: it is still there, so what was copied was its own.
+ */
+struct up_standing {
+	__u32 identity;
+	__u32 policy;
+};
+
+/* False: no enrolled pod. One whose row changes all the time is closed, and nobody. */
+static __always_inline bool up_standing_of(__u64 netns_cookie, struct up_standing *out)
+{
+	for (int i = 0; i < UP_ATTEMPTS; i++) {
+		const struct up_pod *pod = up_pod_find(netns_cookie);
+
+		if (!pod)
+			return false;
+		out->identity = pod->identity;
+		out->policy = pod->policy;
+		if (up_pod_find(netns_cookie) == pod)
+			return true;
+	}
+	out->identity = UP_IDENTITY_UNAUTHENTICATED;
+	out->policy = UP_POLICY_CLOSED;
+	return true;
+}
+
+/* The netns that `addr` leads to, seen from `from`: its own for loopback, 0 for what is no enrolled pod of this node. Read
+ * as above. */
 static __always_inline __u64 up_netns_of(const struct up_addr *addr, __u64 from)
 {
 	struct up_ip_key key = {.addr = *addr};
-	const struct up_ip *ip;
 
 	if (up_addr_is_loopback(addr))
 		return from;
-	ip = bpf_map_lookup_elem(&up_ips, &key);
-	return ip ? ip->netns_cookie : 0;
+	for (int i = 0; i < UP_ATTEMPTS; i++) {
+		const struct up_ip *ip = bpf_map_lookup_elem(&up_ips, &key);
+		__u64 cookie = ip ? ip->netns_cookie : 0;
+
+		if (!ip || bpf_map_lookup_elem(&up_ips, &key) == ip)
+			return cookie;
+	}
+	return 0;
+}
+
+/* Does this pod keep what it dials at this port out of the mesh? */
+static __always_inline bool up_excludes(const struct up_pod *pod, __u64 netns_cookie, __be16 port)
+{
+	struct up_excluded_key key = {.netns_cookie = netns_cookie, .port = port};
+
+	return pod->excludes && bpf_map_lookup_elem(&up_excluded, &key);
 }
 
 /* May payload between these two pods be short-circuited, as far as their settings go? The kernel's fitness is the

@@ -63,7 +63,7 @@ struct {
 
 /* A connection as policy sees it. */
 struct up_attempt {
-	__u32 set; /* the server's, 0: no policy is in its way */
+	__u32 set; /* 0: no policy is in its way */
 	__u32 identity;
 	struct up_addr client;
 	struct up_addr server;
@@ -156,13 +156,16 @@ static __always_inline __u64 up_is_zero(__u64 word)
 	return 1 - ((word | negative) >> 63);
 }
 
-/* A function of its own for the verifier, which would walk the loop again for everything that may lead to it. */
+/*
+ * A function of its own for the verifier, which would walk the loop again for everything that may lead to it. False: there
+ * is no such set, or none any more, so that what was read may have been another's; nothing is allowed then.
+ */
 __noinline int up_policy_decide(const struct up_attempt *attempt, struct up_verdict *out)
 {
 	const struct up_clauses *who, *from, *to, *port, *decides;
 	struct up_common common = {};
+	__u32 set, bypass_end, deny_end, closes;
 	const struct up_policy *policy;
-	__u32 set;
 
 	if (!attempt || !out)
 		return 0;
@@ -171,7 +174,7 @@ __noinline int up_policy_decide(const struct up_attempt *attempt, struct up_verd
 	out->clause = UP_NO_CLAUSE;
 	out->silent = UP_NO_CLAUSE;
 	if (!set)
-		return 0;
+		return 1;
 	policy = bpf_map_lookup_elem(&up_policies, &set);
 	if (!policy)
 		return 0;
@@ -191,18 +194,24 @@ __noinline int up_policy_decide(const struct up_attempt *attempt, struct up_verd
 		common.silent += (all & ~decides->words[i]) * first_silent;
 		common.silent_at += (i - common.silent_at) * first_silent;
 	}
+	bypass_end = policy->bypass_end;
+	deny_end = policy->deny_end;
+	closes = policy->closes;
+	/* The set's head goes before its rows do, and a number never comes back. */
+	if (!bpf_map_lookup_elem(&up_policies, &set))
+		return 0;
 	if (common.silent)
 		out->silent = common.silent_at * 64 + up_lowest_bit(common.silent);
 	if (!common.deciding) {
-		out->allowed = !policy->closes;
-		return 0;
+		out->allowed = !closes;
+		return 1;
 	}
 	out->clause = common.deciding_at * 64 + up_lowest_bit(common.deciding);
-	out->allowed = out->clause < policy->bypass_end || out->clause >= policy->deny_end;
+	out->allowed = out->clause < bypass_end || out->clause >= deny_end;
 	/* Nobody asks what else there is where policy has no say. */
-	if (out->clause < policy->bypass_end)
+	if (out->clause < bypass_end)
 		out->silent = UP_NO_CLAUSE;
-	return 0;
+	return 1;
 }
 
 #endif /* UNDERPASS_BPF_POLICY_H */

@@ -16,7 +16,6 @@
 #define UP_MAX_AFFINITY 16384
 #define UP_MAX_NODES 16384
 #define UP_MAX_SLOTS_SEARCHED 16384
-#define UP_ATTEMPTS 3
 
 struct {
 	__uint(type, BPF_MAP_TYPE_HASH);

@@ -8,8 +8,10 @@
 #define UNDERPASS_BPF_SOURCES_H
 
 #include "kernel.h"
+#include "pods.h"
 
-#define UP_MAX_SOURCES 65536
+#define UP_MAX_SOURCES 262144
+#define UP_MAX_SOURCES_OF_POD 4096
 
 struct {
 	__uint(type, BPF_MAP_TYPE_HASH);
@@ -19,6 +21,17 @@ struct {
 	__type(value, struct up_source);
 	__uint(pinning, LIBBPF_PIN_BY_NAME);
 } up_sources SEC(".maps");
+
+/* How many of them are each pod's, by netns cookie: none can take the room of all others. A namespace without a row
+ * publishes nothing. Right but for records that change hands in that moment; the agent counts anew when it removes old ones. */
+struct {
+	__uint(type, BPF_MAP_TYPE_HASH);
+	__uint(max_entries, UP_MAX_PODS + 1);
+	__uint(map_flags, BPF_F_NO_PREALLOC);
+	__type(key, __u64);
+	__type(value, __u64);
+	__uint(pinning, LIBBPF_PIN_BY_NAME);
+} up_source_count SEC(".maps");
 
 /* The key for a connection of which `client` is the dialling end. */
 static __always_inline void up_source_key_of(struct up_source_key *key, const struct up_end *client,
@@ -32,6 +45,19 @@ static __always_inline void up_source_key_of(struct up_source_key *key, const st
 	key->server_port = server->port;
 }
 
+/* False: it went by itself, and what was copied of it may have been another's. */
+static __always_inline bool up_source_remove(const struct up_source_key *key, __u64 client_netns)
+{
+	__u64 *count;
+
+	if (bpf_map_delete_elem(&up_sources, key))
+		return false;
+	count = bpf_map_lookup_elem(&up_source_count, &client_netns);
+	if (count && *count)
+		__sync_fetch_and_add(count, -1);
+	return true;
+}
+
 static __always_inline void up_source_publish(const struct up_end *client, const struct up_end *server, __u32 isn)
 {
 	struct up_source source = {
@@ -40,38 +66,48 @@ static __always_inline void up_source_publish(const struct up_end *client, const
 		.created_ns = bpf_ktime_get_ns(),
 		.isn = isn,
 	};
+	const struct up_source *before;
 	struct up_source_key key;
+	__u64 *count;
 
 	up_source_key_of(&key, client, server);
-	bpf_map_update_elem(&up_sources, &key, &source, BPF_ANY);
+	before = bpf_map_lookup_elem(&up_sources, &key);
+	if (before)
+		up_source_remove(&key, before->client_netns);
+	count = bpf_map_lookup_elem(&up_source_count, &source.client_netns);
+	if (!count)
+		return;
+	if (__sync_fetch_and_add(count, 1) >= UP_MAX_SOURCES_OF_POD ||
+	    bpf_map_update_elem(&up_sources, &key, &source, BPF_NOEXIST))
+		__sync_fetch_and_add(count, -1);
 }
 
-/* Removes the record, and returns the id of the client's connection when the record is true for a SYN whose first
- * payload byte is `first_seq`; else 0, and `forged` where there was one that is not. */
-static __always_inline __u64 up_source_consume(const struct up_end *client, const struct up_end *server,
-					       __u32 first_seq, bool *forged)
+/* Removes the record. True: it is that of the SYN whose first payload byte is `first_seq`, and `out` is it. */
+static __always_inline bool up_source_consume(const struct up_end *client, const struct up_end *server, __u32 first_seq,
+					      struct up_source *out)
 {
 	const struct up_source *source;
 	struct up_source_key key;
-	__u64 id = 0;
 
 	up_source_key_of(&key, client, server);
 	source = bpf_map_lookup_elem(&up_sources, &key);
 	if (!source)
-		return 0;
-	if (source->isn + 1 == first_seq && bpf_ktime_get_ns() - source->created_ns < UP_SOURCE_TTL_NS)
-		id = source->client_cookie;
-	*forged = !id;
-	bpf_map_delete_elem(&up_sources, &key);
-	return id;
+		return false;
+	*out = *source;
+	return up_source_remove(&key, out->client_netns) && out->isn + 1 == first_seq &&
+	       bpf_ktime_get_ns() - out->created_ns < UP_SOURCE_TTL_NS;
 }
 
+/* The client's socket is gone. A record of a later one with the same addresses stays. */
 static __always_inline void up_source_withdraw(const struct up_end *client, const struct up_end *server)
 {
+	const struct up_source *source;
 	struct up_source_key key;
 
 	up_source_key_of(&key, client, server);
-	bpf_map_delete_elem(&up_sources, &key);
+	source = bpf_map_lookup_elem(&up_sources, &key);
+	if (source && source->client_cookie == client->cookie)
+		up_source_remove(&key, client->netns_cookie);
 }
 
 #endif /* UNDERPASS_BPF_SOURCES_H */

@@ -71,6 +71,7 @@ up_pod make_row(const model::Pod& pod, model::ShortCircuit mode, const Wish& wis
   row.peers_mesh = wish.peers.value == model::ShortCircuitPeers::kMesh ? 1 : 0;
   row.namespace_id = namespace_id;
   row.hash = hash_of(pod.ips);
+  row.excludes = pod.exclude_outbound_ports.empty() ? 0 : 1;
   row.ip4 = first_of(pod.ips, true);
   row.ip6 = first_of(pod.ips, false);
   copy_name(row.namespace_name, pod.id.ns);
@@ -139,7 +140,11 @@ Compiled compile_tables(const model::Snapshot& snapshot, const NetnsFacts& facts
     status.enrolled = true;
     out.tables.pods[status.netns_cookie] = make_row(pod, mode.value, wish, ids.id_of(id.ns));
     for (const auto& ip : pod.ips) out.tables.ips[ip] = status.netns_cookie;
+    for (const auto port : pod.exclude_outbound_ports) out.tables.excluded.insert({status.netns_cookie, port});
   }
+  for (const auto& pod : out.pods)
+    if (!pod.enrolled && pod.netns_cookie != 0 && !out.tables.pods.contains(pod.netns_cookie))
+      out.tables.known.insert(pod.netns_cookie);
   return out;
 }
 

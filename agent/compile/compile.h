@@ -8,6 +8,7 @@
 #include <map>
 #include <memory>
 #include <optional>
+#include <set>
 #include <string>
 #include <vector>
 
@@ -77,9 +78,19 @@ struct PodStatus {
 
 struct PolicySet;
 
+// Of what a pod dials: underpass.dev/exclude-outbound-ports.
+struct ExcludedPort {
+  NetnsCookie netns = 0;
+  std::uint16_t port = 0;  // host order
+
+  auto operator<=>(const ExcludedPort&) const = default;
+};
+
 struct Tables {
   std::map<NetnsCookie, up_pod> pods;
   std::map<IpAddress, NetnsCookie> ips;
+  std::set<NetnsCookie> known;  // of pods of this node that are seen and not enrolled
+  std::set<ExcludedPort> excluded;
   // Who may connect to a pod; of those that are not here: anybody.
   std::map<NetnsCookie, std::shared_ptr<const PolicySet>> policies;
 };

@@ -32,8 +32,8 @@ bool is_in_scope(const NamespacedName& id, const PolicyInput& input, const Polic
 // Its selector is not known: it may be any workload of its scope.
 bool has_unread(const PolicyInput& input, const PolicyTarget& target) {
   return std::ranges::any_of(input.unread, [&](const UnreadPolicy& policy) {
-    return (policy.kind == "AuthorizationPolicy" || policy.kind == "PeerAuthentication") &&
-           is_in_scope(policy.id, input, target);
+    return policy.kind == "Mesh" || ((policy.kind == "AuthorizationPolicy" || policy.kind == "PeerAuthentication") &&
+                                     is_in_scope(policy.id, input, target));
   });
 }
 

@@ -117,9 +117,9 @@ struct PolicyTarget {
   bool operator==(const PolicyTarget&) const = default;
 };
 
-// A policy that no version was ever understood of: its scope is closed (DESIGN.md §6).
+// A policy that no version was ever understood of: its scope is closed. That of a Mesh is the mesh.
 struct UnreadPolicy {
-  std::string kind;
+  std::string kind;  // "AuthorizationPolicy", "PeerAuthentication", "Mesh"
   NamespacedName id;
 
   bool operator==(const UnreadPolicy&) const = default;

@@ -7,7 +7,10 @@
 namespace underpass::compile {
 namespace {
 
-bool is_policy(const std::string& kind) { return kind == "AuthorizationPolicy" || kind == "PeerAuthentication"; }
+// The Mesh says which trust domain and which root namespace policies are of.
+bool is_policy(const std::string& kind) {
+  return kind == "AuthorizationPolicy" || kind == "PeerAuthentication" || kind == "Mesh";
+}
 
 PolicyInput input_of(const model::Snapshot& snapshot, const Compiled& compiled) {
   PolicyInput out;

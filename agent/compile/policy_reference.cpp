@@ -125,7 +125,8 @@ class Reading {
 
   bool is_scope_unread() const {
     for (const auto& one : input_.unread)
-      if ((one.kind == "AuthorizationPolicy" || one.kind == "PeerAuthentication") && is_about_us(one.id, {}))
+      if (one.kind == "Mesh" ||
+          ((one.kind == "AuthorizationPolicy" || one.kind == "PeerAuthentication") && is_about_us(one.id, {})))
         return true;
     return false;
   }

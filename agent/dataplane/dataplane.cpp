@@ -22,22 +22,6 @@ bool wants_watch(const std::pair<const NetnsCookie, up_pod>& entry) { return ent
 
 bool equal(const up_pod& a, const up_pod& b) { return std::memcmp(&a, &b, sizeof(a)) == 0; }
 
-Result<void> destroy_end(const up_conn& record, unsigned end) {
-  const up_end& local = record.end[end];
-  auto netns = find_netns(local.netns_cookie);
-  if (!netns) return {};
-  return destroy_socket(netns->get(), local, record.end[1 - end]);
-}
-
-// The end that did it first, so that the other one gets a RST as it would from TCP. Some kernels send none for a socket
-// that its application has closed, and one in TIME_WAIT cannot; then the other end is ended here.
-Result<void> reset_connection(const up_conn& record) {
-  const unsigned end = record.broken_end & 1;
-  for (const unsigned each : {end, 1 - end})
-    if (auto done = destroy_end(record, each); !done) return std::unexpected(done.error());
-  return {};
-}
-
 }  // namespace
 
 std::uint64_t monotonic_ns() {
@@ -68,7 +52,7 @@ Dataplane::Dataplane(std::unique_ptr<Programs> programs, std::unique_ptr<Wakes> 
       flows_(std::move(flows)),
       services_(std::make_unique<Services>(programs_->service_maps())),
       policies_(std::make_unique<Policies>(programs_->policy_maps())),
-      guarded_(programs_->guarded()),
+      foreign_guards_(programs_->guarded()),
       cgroup_root_(std::move(cgroup_root)) {}
 
 Result<std::unique_ptr<Dataplane>> Dataplane::open(const Options& options,
@@ -100,7 +84,13 @@ Result<std::unique_ptr<Dataplane>> Dataplane::open(const Options& options,
       .dir_messages = UP_DEFAULT_DIR_MESSAGES,
       .watched_ns = maps.config().watched_ns,
       .host_netns = options.host_netns,
+      .pods_cgroup = options.pods_cgroup.id,
+      .pods_level = options.pods_cgroup.level,
+      .policed = maps.config().policed,
+      .deny_unknown = options.deny_unknown ? 1u : 0u,
   });
+  if (options.host_netns != 0) maps.add_pool(options.host_netns);
+  dataplane->host_netns_ = options.host_netns;
   dataplane->applied_ = maps.tables();
   if (done) done = dataplane->update_watch(false);
   if (done) done = dataplane->programs_->attach(options.cgroup_root);
@@ -138,13 +128,15 @@ Result<void> Dataplane::update_watch(bool wanted) {
 
 std::vector<Error> Dataplane::apply(const compile::Tables& wanted, compile::IdentityNumbers& numbers) {
   std::vector<Error> errors;
-  const auto sets = policies_->prepare(wanted.policies, numbers, errors);
-  update_guards(wanted, errors);
   const auto check = [&errors](const std::string& object, const Result<void>& result) {
     if (!result) errors.push_back({object + ": " + result.error().message});
     return result.has_value();
   };
   Maps& kernel = maps();
+  const auto sets = policies_->prepare(wanted.policies, numbers, errors);
+  if (!wanted.policies.empty()) check("tell the node's own processes", set_policed(true));
+  update_guards(wanted, errors);
+  add_marks(wanted, errors);
 
   // Addresses go first and come last, so that one never leads to a pod that is not there.
   std::erase_if(applied_.ips, [&](const auto& entry) {
@@ -163,7 +155,6 @@ std::vector<Error> Dataplane::apply(const compile::Tables& wanted, compile::Iden
   // Before the first pod may short-circuit, reads must be seen.
   const bool any = std::ranges::any_of(wanted.pods, wants_watch);
   const bool watched = check("watch sockets", update_watch(any));
-  bool judged_anew = false;
   for (const auto& [cookie, pod] : wanted.pods) {
     up_pod row = pod;
     if (const auto set = sets.find(cookie); set != sets.end()) row.policy = set->second;
@@ -174,22 +165,63 @@ std::vector<Error> Dataplane::apply(const compile::Tables& wanted, compile::Iden
     const auto present = applied_.pods.find(cookie);
     if (present != applied_.pods.end() && equal(present->second, row)) continue;
     const std::string object = "Pod " + std::string(row.namespace_name) + "/" + row.name;
-    judged_anew |= present == applied_.pods.end() ? row.policy != 0 : present->second.policy != row.policy;
+    const bool judged_before = present != applied_.pods.end() && present->second.policy == row.policy;
     const bool was_on = present != applied_.pods.end() && present->second.mode == UP_MODE_ON;
     kernel.add_pool(cookie);
     if (!check(object, kernel.put_pod(cookie, row))) continue;
     applied_.pods.insert_or_assign(cookie, row);
-    // After the row, so that no new one comes in behind.
-    if (was_on && row.mode != UP_MODE_ON) check("stop the connections of " + object, programs_->stop(cookie));
+    if (row.policy != 0 && !judged_before) judged_anew_.insert(cookie);
+    // Settings count for connections that begin now; but what may no longer be short-circuited stops at once.
+    if (was_on && row.mode != UP_MODE_ON) check(object + ": stop its connections", programs_->stop(cookie));
   }
   for (const auto& [address, cookie] : wanted.ips) {
-    if (applied_.ips.contains(address) || !applied_.pods.contains(cookie)) continue;
+    if (!applied_.pods.contains(cookie) || applied_.ips.contains(address)) continue;
     if (check("address " + address.to_string(), kernel.put_ip(address, cookie))) applied_.ips.emplace(address, cookie);
   }
   check("watch sockets", update_watch(any));
+  remove_marks(wanted);
+  if (wanted.policies.empty()) check("tell the node's own processes", set_policed(false));
   policies_->forget_unused();
-  if (judged_anew) cut_denied(numbers, errors);
+  cut_denied(numbers, errors);
   return errors;
+}
+
+Result<void> Dataplane::set_policed(bool on) {
+  auto config = maps().config();
+  if (config.policed == (on ? 1u : 0u)) return {};
+  config.policed = on ? 1 : 0;
+  return maps().set_config(config);
+}
+
+// Before the rows of pods change, so that none is in between unknown, or led where it is not to be.
+void Dataplane::add_marks(const compile::Tables& wanted, std::vector<Error>& errors) {
+  for (const auto cookie : wanted.known) {
+    if (applied_.known.contains(cookie)) continue;
+    if (auto done = maps().put_known(cookie); !done)
+      errors.push_back(done.error());
+    else
+      applied_.known.insert(cookie);
+  }
+  for (const auto& port : wanted.excluded) {
+    if (applied_.excluded.contains(port)) continue;
+    if (auto done = maps().put_excluded(port); !done)
+      errors.push_back(done.error());
+    else
+      applied_.excluded.insert(port);
+  }
+}
+
+void Dataplane::remove_marks(const compile::Tables& wanted) {
+  std::erase_if(applied_.known, [&](NetnsCookie cookie) {
+    if (wanted.known.contains(cookie)) return false;
+    maps().remove_known(cookie);
+    return true;
+  });
+  std::erase_if(applied_.excluded, [&](const compile::ExcludedPort& port) {
+    if (wanted.excluded.contains(port)) return false;
+    maps().remove_excluded(port);
+    return true;
+  });
 }
 
 // Before the pod's row names its set: who comes by another way than connect() must not find the door open meanwhile.
@@ -202,6 +234,9 @@ void Dataplane::update_guards(const compile::Tables& wanted, std::vector<Error>&
     else
       guarded_.insert(cookie);
   }
+  // Those of an earlier agent have this one's program now, or go.
+  guarded_.merge(foreign_guards_);
+  foreign_guards_.clear();
   std::erase_if(guarded_, [&](NetnsCookie cookie) {
     if (wanted.policies.contains(cookie)) return false;
     if (auto done = programs_->unguard(cookie); !done) errors.push_back(done.error());
@@ -209,29 +244,19 @@ void Dataplane::update_guards(const compile::Tables& wanted, std::vector<Error>&
   });
 }
 
+// What is judged anew is looked at twice: a walk over a table that changes may miss a row.
 void Dataplane::cut_denied(const compile::IdentityNumbers& numbers, std::vector<Error>& errors) {
-  for (const auto& connection : maps().connections()) {
-    const up_conn& record = connection.record;
-    const up_end& client = record.end[UP_CLIENT];
-    const up_end& server = record.end[UP_SERVER];
-    const auto pod = applied_.pods.find(server.netns_cookie);
-    if (pod == applied_.pods.end() || pod->second.policy == 0 || client.netns_cookie == server.netns_cookie) continue;
-    const auto* set = policies_->find(pod->second.policy);
-    const auto dialler = applied_.pods.find(client.netns_cookie);
-    const bool known = dialler != applied_.pods.end() && client.cookie != 0;
-    const auto account = known ? numbers.account_of(dialler->second.identity) : std::nullopt;
-    const compile::Identity identity =
-        account ? compile::Identity{compile::Identity::Kind::kAccount, *account} : compile::Identity{};
-    if (set != nullptr && compile::decide(*set, {.client = identity,
-                                                 .client_ip = IpAddress(client.addr),
-                                                 .server_ip = IpAddress(server.addr),
-                                                 .server_port = ntohs(server.port)})
-                              .allowed)
-      continue;
-    if (auto done = reset_connection(record); !done)
-      errors.push_back({"cut " + describe(record) + ": " + done.error().message});
+  if (judged_anew_.empty() && !cut_again_) return;
+  const CutInput input{.maps = maps(), .tables = applied_, .policies = *policies_, .numbers = numbers};
+  for (auto& cut : {cut_recorded(input), cut_unrecorded(input, judged_anew_)}) {
+    std::ranges::copy(cut.connections, std::back_inserter(cut_));
+    std::ranges::copy(cut.errors, std::back_inserter(errors));
   }
+  cut_again_ = !judged_anew_.empty();
+  judged_anew_.clear();
 }
+
+std::vector<std::string> Dataplane::take_cut() { return std::exchange(cut_, {}); }
 
 std::vector<std::pair<up_denied_key, std::uint64_t>> Dataplane::denied() {
   auto out = programs_->policy_maps().denied();
@@ -299,10 +324,13 @@ std::vector<Dataplane::Reset> Dataplane::attend() {
   return out;
 }
 
-Result<void> Dataplane::tick() {
+Result<void> Dataplane::tick(const compile::IdentityNumbers& numbers) {
+  std::vector<Error> errors;
+  cut_denied(numbers, errors);
+  if (!errors.empty()) return std::unexpected(errors.front());
   auto done = programs_->sweep();
   unmap_drained(maps());
-  maps().drop_empty_pools(applied_.pods);
+  maps().drop_empty_pools(applied_.pods, host_netns_);
   maps().forget_habits(applied_.pods);
   maps().drop_old_sources(monotonic_ns());
   if (!done) return done;

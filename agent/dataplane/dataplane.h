@@ -13,7 +13,9 @@
 
 #include "agent/compile/compile.h"
 #include "agent/dataplane/connection.h"
+#include "agent/dataplane/cutting.h"
 #include "agent/dataplane/flow_tap.h"
+#include "agent/dataplane/host.h"
 #include "agent/dataplane/maps.h"
 #include "agent/dataplane/policies.h"
 #include "agent/dataplane/probe.h"
@@ -32,6 +34,8 @@ class Dataplane {
     std::uint64_t node_budget = 0;  // bytes
     unsigned fionread_counts = 0;   // what the self-test found
     NetnsCookie host_netns = 0;     // the node's own; 0: not known
+    CgroupPlace pods_cgroup;        // below which all pods are
+    bool deny_unknown = false;      // who is below it and no pod that is known connects nowhere
   };
 
   // Loads, or takes over what an earlier agent pinned; attaches. On failure nothing new is left behind.
@@ -59,7 +63,9 @@ class Dataplane {
   std::vector<up_flow> take_flows() { return flows_->take(); }
 
   // Once a second: byte counts, tokens of drained queues, connections on their way back to TCP, old source records.
-  Result<void> tick();
+  Result<void> tick(const compile::IdentityNumbers& numbers);
+  // Connections that were ended since the last call because policy does not allow them.
+  std::vector<std::string> take_cut();
 
   // Readable when BPF wants a connection looked at at once: then call attend().
   [[nodiscard]] int wake_fd() const { return wakes_->fd(); }
@@ -83,6 +89,9 @@ class Dataplane {
   Dataplane(std::unique_ptr<Programs> programs, std::unique_ptr<Wakes> wakes, std::unique_ptr<FlowTap> flows,
             std::string cgroup_root);
   Result<void> destroy_stale_udp();
+  Result<void> set_policed(bool on);
+  void add_marks(const compile::Tables& wanted, std::vector<Error>& errors);
+  void remove_marks(const compile::Tables& wanted);
   // Guards those that have a policy, and only those.
   void update_guards(const compile::Tables& wanted, std::vector<Error>& errors);
   // Connections that policy no longer allows.
@@ -95,6 +104,11 @@ class Dataplane {
   std::unique_ptr<Services> services_;
   std::unique_ptr<Policies> policies_;
   std::set<NetnsCookie> guarded_;
+  std::set<NetnsCookie> foreign_guards_;  // an earlier agent's
+  std::set<NetnsCookie> judged_anew_;     // whose live connections are still to be looked at
+  bool cut_again_ = true;
+  std::vector<std::string> cut_;
+  NetnsCookie host_netns_ = 0;
   std::optional<bool> serving_;  // absent: an earlier agent may have left it either way
   std::string cgroup_root_;
   compile::Tables applied_;

@@ -9,6 +9,8 @@
 
 #include <algorithm>
 #include <array>
+#include <cstddef>
+#include <filesystem>
 #include <fstream>
 #include <sstream>
 
@@ -32,6 +34,14 @@ bool is_filesystem(const std::string& path, long magic) {
   return ::statfs(path.c_str(), &info) == 0 && info.f_type == magic;
 }
 
+bool is_within(const std::filesystem::path& path, const std::filesystem::path& folder) {
+  return std::ranges::mismatch(folder, path).in1 == folder.end();
+}
+
+std::ptrdiff_t depth_of(const std::filesystem::path& path) {
+  return std::ranges::count_if(path, [](const auto& part) { return !part.empty() && part != "."; });
+}
+
 }  // namespace
 
 Result<std::string> find_cgroup_root() {
@@ -53,6 +63,29 @@ Result<void> check_cgroup_root(const std::string& path) {
   if (!is_filesystem(path, CGROUP2_SUPER_MAGIC))
     return fail("--cgroup-root " + path + ": not a folder of a cgroup2 mount (see `grep cgroup2 /proc/mounts`)");
   return {};
+}
+
+Result<CgroupPlace> place_of_cgroup(const std::string& path) {
+  namespace fs = std::filesystem;
+  std::error_code error;
+  const fs::path folder = fs::canonical(path, error);
+  struct stat info{};
+  if (error || ::stat(folder.c_str(), &info) != 0) return fail("cgroup " + path + ": " + error.message());
+  // The last mount over the longest part of the path is the one that it is in.
+  fs::path mount_point, mounted;
+  std::ifstream mounts("/proc/self/mountinfo");
+  for (std::string line; std::getline(mounts, line);) {
+    std::istringstream fields(line);
+    std::string id, parent, device, root, point;
+    if (!(fields >> id >> parent >> device >> root >> point) || !line.contains(" - cgroup2 ")) continue;
+    if (is_within(folder, point) && point.size() >= mount_point.native().size()) {
+      mount_point = point;
+      mounted = root;
+    }
+  }
+  if (mount_point.empty()) return fail("cgroup " + path + ": in no cgroup2 mount of /proc/self/mountinfo");
+  const auto level = depth_of(mounted.relative_path()) + depth_of(folder.lexically_relative(mount_point));
+  return CgroupPlace{.id = info.st_ino, .level = static_cast<std::uint32_t>(level)};
 }
 
 Result<void> prepare_bpffs(const std::string& path) {

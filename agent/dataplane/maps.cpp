@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "agent/dataplane/maps.h"
 
+#include <arpa/inet.h>
 #include <bpf/bpf.h>
 #include <bpf/libbpf.h>
 
@@ -57,6 +58,9 @@ compile::Tables Maps::tables() const {
   for_each<__u64, up_pod>(fds_.pods, [&](const auto& cookie, const auto& pod) { tables.pods[cookie] = pod; });
   for_each<up_ip_key, up_ip>(
       fds_.ips, [&](const auto& key, const auto& ip) { tables.ips[IpAddress(key.addr)] = ip.netns_cookie; });
+  for (const auto& cookie : keys_of<__u64>(fds_.known)) tables.known.insert(cookie);
+  for (const auto& key : keys_of<up_excluded_key>(fds_.excluded))
+    tables.excluded.insert({.netns = key.netns_cookie, .port = ntohs(key.port)});
   return tables;
 }
 
@@ -79,6 +83,26 @@ void Maps::remove_ip(const IpAddress& address) {
   bpf_map_delete_elem(fds_.ips, &key);
 }
 
+Result<void> Maps::put_known(NetnsCookie cookie) {
+  constexpr __u8 kSeen = 1;
+  if (bpf_map_update_elem(fds_.known, &cookie, &kSeen, BPF_ANY) != 0) return fail_errno("write up_known");
+  return {};
+}
+
+void Maps::remove_known(NetnsCookie cookie) { bpf_map_delete_elem(fds_.known, &cookie); }
+
+Result<void> Maps::put_excluded(const compile::ExcludedPort& port) {
+  constexpr __u8 kExcluded = 1;
+  const up_excluded_key key{port.netns, htons(port.port), {}};
+  if (bpf_map_update_elem(fds_.excluded, &key, &kExcluded, BPF_ANY) != 0) return fail_errno("write up_excluded");
+  return {};
+}
+
+void Maps::remove_excluded(const compile::ExcludedPort& port) {
+  const up_excluded_key key{port.netns, htons(port.port), {}};
+  bpf_map_delete_elem(fds_.excluded, &key);
+}
+
 std::vector<Connection> Maps::connections() const {
   std::vector<Connection> out;
   for_each<__u64, up_conn>(fds_.conns,
@@ -96,15 +120,20 @@ void Maps::unmap_socket(SocketCookie cookie) { bpf_map_delete_elem(fds_.socks, &
 
 void Maps::add_pool(NetnsCookie pod) {
   const up_budget empty{};
+  const __u64 none = 0;
   bpf_map_update_elem(fds_.budget, &pod, &empty, BPF_NOEXIST);
+  bpf_map_update_elem(fds_.source_count, &pod, &none, BPF_NOEXIST);
 }
 
-void Maps::drop_empty_pools(const std::map<NetnsCookie, up_pod>& pods) {
+void Maps::drop_empty_pools(const std::map<NetnsCookie, up_pod>& pods, NetnsCookie host) {
   std::vector<__u64> dead;
   for_each<__u64, up_budget>(fds_.budget, [&](const auto& pod, const auto& budget) {
-    if (pod != 0 && budget.used == 0 && !pods.contains(pod)) dead.push_back(pod);
+    if (pod != 0 && pod != host && budget.used == 0 && !pods.contains(pod)) dead.push_back(pod);
   });
-  for (const auto& pod : dead) bpf_map_delete_elem(fds_.budget, &pod);
+  for (const auto& pod : dead) {
+    bpf_map_delete_elem(fds_.budget, &pod);
+    bpf_map_delete_elem(fds_.source_count, &pod);
+  }
 }
 
 std::uint64_t Maps::used_of_pool(NetnsCookie pod) const {
@@ -136,10 +165,17 @@ std::map<NetnsCookie, up_habits> Maps::habits() const {
 
 void Maps::drop_old_sources(std::uint64_t now_ns) {
   std::vector<up_source_key> old;
+  std::map<NetnsCookie, std::uint64_t> counts;
   for_each<up_source_key, up_source>(fds_.sources, [&](const auto& key, const auto& source) {
-    if (source.created_ns + UP_SOURCE_TTL_NS < now_ns) old.push_back(key);
+    auto& count = counts[source.client_netns];
+    if (source.created_ns + UP_SOURCE_TTL_NS < now_ns)
+      old.push_back(key);
+    else
+      ++count;
   });
+  if (old.empty()) return;
   for (const auto& key : old) bpf_map_delete_elem(fds_.sources, &key);
+  for (const auto& [pod, count] : counts) bpf_map_update_elem(fds_.source_count, &pod, &count, BPF_EXIST);
 }
 
 up_stats Maps::stats() const {

@@ -21,6 +21,7 @@ class Maps {
   struct Fds {
     int config = -1, pods = -1, ips = -1, sources = -1, conns = -1, socks = -1, budget = -1, stats = -1;
     int habits = -1;  // -1: programs that collect none
+    int known = -1, excluded = -1, source_count = -1;
   };
   Maps() = default;
   explicit Maps(Fds fds) : fds_(fds) {}
@@ -38,13 +39,19 @@ class Maps {
   [[nodiscard]] std::vector<Connection> connections() const;
   [[nodiscard]] std::optional<Connection> connection(std::uint64_t id) const;
 
+  // Pods of this node that are seen and not enrolled, and what those that are keep out of the mesh.
+  Result<void> put_known(NetnsCookie cookie);
+  void remove_known(NetnsCookie cookie);
+  Result<void> put_excluded(const compile::ExcludedPort& port);
+  void remove_excluded(const compile::ExcludedPort& port);
+
   // Takes the socket out of the sockhash: it is a plain TCP socket again. Its queue must be empty.
   void unmap_socket(SocketCookie cookie);
 
-  // Makes sure that the pool exists; never touches what is out of it.
+  // Makes sure that the pool exists, and the count of its source records; never touches what is out of it.
   void add_pool(NetnsCookie pod);
-  // Forgets pools of pods that are gone, once nothing is out of them.
-  void drop_empty_pools(const std::map<NetnsCookie, up_pod>& pods);
+  // Forgets pools of pods that are gone, once nothing is out of them; not the node's own.
+  void drop_empty_pools(const std::map<NetnsCookie, up_pod>& pods, NetnsCookie host);
   [[nodiscard]] std::uint64_t used_of_pool(NetnsCookie pod) const;
 
   // Makes sure that there is a row for what will be seen of the pod; never touches what has been.
@@ -55,7 +62,7 @@ class Maps {
   void forget_habits(const std::map<NetnsCookie, up_pod>& pods);
   [[nodiscard]] std::map<NetnsCookie, up_habits> habits() const;
 
-  // Forgets source records that nobody consumed in time.
+  // Forgets source records that nobody consumed in time, and counts the others anew where there were such.
   void drop_old_sources(std::uint64_t now_ns);
 
   // Summed over the CPUs.

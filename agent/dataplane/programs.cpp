@@ -166,6 +166,9 @@ Result<std::unique_ptr<Programs>> Programs::load(const std::string& pin_dir, Pur
       .budget = bpf_map__fd(maps.up_budget),
       .stats = bpf_map__fd(maps.up_stats),
       .habits = bpf_map__fd(maps.up_habits),
+      .known = bpf_map__fd(maps.up_known),
+      .excluded = bpf_map__fd(maps.up_excluded),
+      .source_count = bpf_map__fd(maps.up_source_count),
   });
   impl->service_maps = ServiceMaps({
       .services = bpf_map__fd(maps.up_services),

@@ -146,6 +146,8 @@ struct up_config {
 	__u64 host_netns;    /* the node's own network namespace, 0: not known */
 	__u64 pods_cgroup;   /* id of the cgroup below which all pods are, 0: not known */
 	__u32 pods_level;    /* how deep below the root that is */
+	__u32 policed;       /* 1: some pod has a policy */
+	__u32 deny_unknown;  /* 1: who is below pods_cgroup, and neither in up_pods nor in up_known, connects nowhere */
 	__u32 pad;
 };
 
@@ -158,11 +160,20 @@ struct up_pod {
 	__u32 hash;         /* of its first address: by which a Maglev Service chooses for it, on every node alike */
 	__u32 identity;     /* of its service account, UP_IDENTITY_FIRST_ACCOUNT and up */
 	__u32 policy;       /* number of the set that says who may connect to it; 0: anybody */
-	__u32 pad;
+	__u32 excludes;     /* 1: it has rows in up_excluded */
 	struct up_addr ip4; /* its first address of each family, or zeros: what it dials from */
 	struct up_addr ip6;
 	char namespace_name[UP_NS_NAME_LEN];
 	char name[UP_POD_NAME_LEN];
+};
+
+/* up_known: HASH by netns cookie (__u64) -> __u8: pods of this node that are seen and not enrolled. */
+
+/* up_excluded: HASH -> __u8: what these pods dial at these ports is none of the mesh's business. */
+struct up_excluded_key {
+	__u64 netns_cookie;
+	__be16 port;
+	__u16 pad[3];
 };
 
 /* up_ips: HASH: the addresses of the enrolled pods of this node. */
@@ -295,7 +306,7 @@ struct up_sk {
 	__be16 backend_port;
 	struct up_addr dialled;
 	struct up_addr backend;
-	__u32 host; /* 1: dialled by one of the node's own processes: it has a source record and no connection's */
+	__u32 alone; /* 1: it has a source record and no connection's: one of the node's own processes, or up_conns was full */
 	__u32 pad;
 };
 
@@ -407,6 +418,7 @@ struct up_clauses {
 };
 
 #define UP_NO_CLAUSE 0xffffffffu
+#define UP_POLICY_CLOSED 0xffffffffu /* a number that no set ever has: nobody connects */
 
 /* up_denied: HASH: how often a clause denied, or (silent) would have done something -> __u64. */
 struct up_denied_key {
@@ -529,8 +541,9 @@ struct up_flow {
 #endif
 
 UP_ASSERT(sizeof(struct up_addr) == 16);
-UP_ASSERT(sizeof(struct up_config) == 64);
+UP_ASSERT(sizeof(struct up_config) == 72);
 UP_ASSERT(sizeof(struct up_pod) == 64 + UP_NS_NAME_LEN + UP_POD_NAME_LEN);
+UP_ASSERT(sizeof(struct up_excluded_key) == 16);
 UP_ASSERT(sizeof(struct up_ip_key) == 16);
 UP_ASSERT(sizeof(struct up_ip) == 8);
 UP_ASSERT(sizeof(struct up_source_key) == 48);

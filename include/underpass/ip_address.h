@@ -35,6 +35,11 @@ class IpAddress {
     return std::memcmp(bytes_.data(), kMapped.data(), kMapped.size()) == 0;
   }
 
+  // 127.0.0.0/8 or ::1.
+  [[nodiscard]] bool is_loopback() const {
+    return is_v4() ? bytes_[12] == 127 : std::memcmp(bytes_.data(), &in6addr_loopback, bytes_.size()) == 0;
+  }
+
   [[nodiscard]] std::string to_string() const {
     std::array<char, INET6_ADDRSTRLEN> text{};
     if (is_v4()) return ::inet_ntop(AF_INET, bytes_.data() + 12, text.data(), text.size());

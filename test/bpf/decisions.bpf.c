@@ -56,9 +56,16 @@ int source_publish(void *ctx)
 SEC("syscall")
 int source_consume(void *ctx)
 {
-	bool forged = false;
+	struct up_source source = {};
 
-	result = up_source_consume(&client, &server, number, &forged);
+	result = up_source_consume(&client, &server, number, &source) ? source.client_cookie : 0;
+	return 0;
+}
+
+SEC("syscall")
+int source_withdraw(void *ctx)
+{
+	up_source_withdraw(&client, &server);
 	return 0;
 }
 

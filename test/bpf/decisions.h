@@ -39,6 +39,15 @@ class Decisions {
     return skeleton_->bss->result;
   }
 
+  void put_source_count(std::uint64_t pod) {
+    const std::uint64_t none = 0;
+    REQUIRE(bpf_map_update_elem(bpf_map__fd(skeleton_->maps.up_source_count), &pod, &none, BPF_ANY) == 0);
+  }
+  std::uint64_t source_count(std::uint64_t pod) {
+    std::uint64_t count = 0;
+    REQUIRE(bpf_map_lookup_elem(bpf_map__fd(skeleton_->maps.up_source_count), &pod, &count) == 0);
+    return count;
+  }
   void put_pool(std::uint64_t pod) {
     const up_budget empty{};
     REQUIRE(bpf_map_update_elem(bpf_map__fd(skeleton_->maps.up_budget), &pod, &empty, BPF_ANY) == 0);

@@ -83,6 +83,7 @@ TEST_CASE("an address leads to its pod, loopback to one's own, the rest nowhere"
 
 TEST_CASE("a source record is believed once, and only with the client's sequence number and the server's netns") {
   Decisions decisions;
+  decisions.put_source_count(1);
   const auto publish = [&] {
     decisions->bss->client = {.netns_cookie = 1, .cookie = 4711, .addr = address("10.0.0.1"), .port = htons(40000)};
     decisions->bss->server = {.netns_cookie = 2, .addr = address("10.0.0.2"), .port = htons(80)};
@@ -119,6 +120,55 @@ TEST_CASE("a source record is believed once, and only with the client's sequence
     decisions->bss->number = 0;
     CHECK(decisions.run(decisions->progs.source_consume) == 4711);
   }
+}
+
+TEST_CASE("a socket that closes takes its own source record along, and not that of the one that came after it") {
+  Decisions decisions;
+  decisions.put_source_count(1);
+  decisions->bss->client = {.netns_cookie = 1, .cookie = 4711, .addr = address("10.0.0.1"), .port = htons(40000)};
+  decisions->bss->server = {.netns_cookie = 2, .addr = address("10.0.0.2"), .port = htons(80)};
+  decisions->bss->number = 1000;
+  decisions.run(decisions->progs.source_publish);
+  decisions->bss->client.cookie = 4712;
+  decisions.run(decisions->progs.source_withdraw);
+  CHECK(decisions.source_count(1) == 1);
+  decisions->bss->client.cookie = 4711;
+  decisions.run(decisions->progs.source_withdraw);
+  CHECK(decisions.source_count(1) == 0);
+  decisions->bss->number = 1001;
+  CHECK(decisions.run(decisions->progs.source_consume) == 0);
+}
+
+TEST_CASE("source records are bounded by pod, and who has no count has none") {
+  constexpr int kMost = 4096;
+  Decisions decisions;
+  decisions.put_source_count(1);
+  decisions.put_source_count(2);
+  decisions->bss->server = {.netns_cookie = 9, .addr = address("10.0.0.2"), .port = htons(80)};
+  const auto dial = [&](std::uint64_t netns, int port) {
+    decisions->bss->client = {
+        .netns_cookie = netns, .cookie = 5, .addr = address("10.0.0.1"), .port = htons(static_cast<uint16_t>(port))};
+    decisions->bss->client.addr.bytes[15] = static_cast<std::uint8_t>(netns);
+    decisions->bss->number = 1000;
+    decisions.run(decisions->progs.source_publish);
+  };
+  const auto consume = [&] {
+    decisions->bss->number = 1001;
+    return decisions.run(decisions->progs.source_consume) == 5;
+  };
+  for (int port = 1; port <= kMost + 10; ++port) dial(1, port);
+  CHECK(decisions.source_count(1) == kMost);
+  CHECK_FALSE(consume());
+  dial(2, 1);
+  CHECK(consume());
+  CHECK(decisions.source_count(2) == 0);
+  dial(1, 1);  // the same addresses once more: one takes the other's place
+  CHECK(decisions.source_count(1) == kMost);
+  CHECK(consume());
+  dial(1, kMost + 1);
+  CHECK(consume());
+  dial(3, 1);
+  CHECK_FALSE(consume());
 }
 
 TEST_CASE("a direction is charged by bytes and messages, out of the node's pool and the pod's") {

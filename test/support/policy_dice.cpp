@@ -141,7 +141,7 @@ compile::PolicyInput draw_policies(Dice& dice) {
   }
   if (dice.one_in(15)) {
     out.unread.push_back(
-        {dice.pick<std::string>({"AuthorizationPolicy", "PeerAuthentication"}), {draw_scope(dice), "x"}});
+        {dice.pick<std::string>({"AuthorizationPolicy", "PeerAuthentication", "Mesh"}), {draw_scope(dice), "x"}});
   }
   return out;
 }

@@ -59,7 +59,7 @@ TEST_CASE("btf json: the keys and values of abi.h") {
       .mode = UP_MODE_ON, .peers_mesh = 1, .namespace_id = 3, .learned = 1, .namespace_name = "shop", .name = "web"};
   CHECK(
       decoded("up_pod", pod) ==
-      R"({"mode":"on","peers_mesh":1,"namespace_id":3,"learned":1,"hash":0,"identity":0,"policy":0,"ip4":"::","ip6":"::","namespace_name":"shop","name":"web"})");
+      R"({"mode":"on","peers_mesh":1,"namespace_id":3,"learned":1,"hash":0,"identity":0,"policy":0,"excludes":0,"ip4":"::","ip6":"::","namespace_name":"shop","name":"web"})");
 
   up_source_key key{};
   key.server_netns = 18'446'744'073'709'551'615U;
@@ -89,7 +89,7 @@ TEST_CASE("btf json: the keys and values of abi.h") {
   sk.dialled = address("10.96.0.1");
   sk.backend = address("10.0.0.7");
   CHECK(decoded("up_sk", sk) == compact(R"({"conn": "9", "end": 1, "why": "other-sockmap", "service": 3,
-    "dialled_port": 80, "backend_port": 8080, "dialled": "10.96.0.1", "backend": "10.0.0.7", "host": 0})"));
+    "dialled_port": 80, "backend_port": 8080, "dialled": "10.96.0.1", "backend": "10.0.0.7", "alone": 0})"));
 }
 
 TEST_CASE("btf json: arrays that are indexed by an enum") {

@@ -142,8 +142,8 @@ TEST_CASE("map dump: hashes of the mesh") {
       up_pod{.mode = UP_MODE_ON, .peers_mesh = 1, .namespace_id = 2, .learned = 0, .namespace_name = "a", .name = "b"});
   CHECK(json::serialize(maps.dump("up_pods")) ==
         compact(R"({"map": "up_pods", "type": "hash", "note": null, "entries": [
-    {"key": "7", "value": {"mode": "on", "peers_mesh": 1, "namespace_id": 2, "learned": 0, "hash": 0, "identity": 0, "policy": 0, "ip4": "::", "ip6": "::", "namespace_name": "a", "name": "b"}},
-    {"key": "12", "value": {"mode": "auto", "peers_mesh": 0, "namespace_id": 1, "learned": 0, "hash": 0, "identity": 0, "policy": 0, "ip4": "::", "ip6": "::", "namespace_name": "shop", "name": "web"}}]})"));
+    {"key": "7", "value": {"mode": "on", "peers_mesh": 1, "namespace_id": 2, "learned": 0, "hash": 0, "identity": 0, "policy": 0, "excludes": 0, "ip4": "::", "ip6": "::", "namespace_name": "a", "name": "b"}},
+    {"key": "12", "value": {"mode": "auto", "peers_mesh": 0, "namespace_id": 1, "learned": 0, "hash": 0, "identity": 0, "policy": 0, "excludes": 0, "ip4": "::", "ip6": "::", "namespace_name": "shop", "name": "web"}}]})"));
 
   maps.put("up_ips", up_ip_key{address("10.0.0.7")}, up_ip{12});
   maps.put("up_ips", up_ip_key{address("fd00::7")}, up_ip{12});
@@ -344,11 +344,13 @@ TEST_CASE("underpassctl map: list and dump") {
   const json::array rows = json::parse(ctl({"map", "list", "-o", "json"}).out).as_array();
   CHECK(rows.size() == 23);
 
-  CHECK(ctl({"map", "dump", "up_pods"}).out ==
-        "up_pods: hash, 1 entry of 1024\n"
-        "\n"
-        "KEY  MODE  PEERS_MESH  NAMESPACE_ID  LEARNED  HASH  IDENTITY  POLICY  IP4  IP6  NAMESPACE_NAME  NAME\n"
-        "7    on    0           1             0        0     0         0       ::   ::   shop            web\n");
+  CHECK(
+      ctl({"map", "dump", "up_pods"}).out ==
+      "up_pods: hash, 1 entry of 1024\n"
+      "\n"
+      "KEY  MODE  PEERS_MESH  NAMESPACE_ID  LEARNED  HASH  IDENTITY  POLICY  EXCLUDES  IP4  IP6  NAMESPACE_NAME  NAME\n"
+      "7    on    0           1             0        0     0         0       0         ::   ::   shop            "
+      "web\n");
   CHECK(json::parse(ctl({"map", "dump", "up_pods", "-o", "json"}).out).at("map") == "up_pods");
 
   const Outcome all = ctl({"map", "dump", "all"});

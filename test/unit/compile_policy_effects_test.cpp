@@ -268,6 +268,7 @@ TEST_CASE("policies: what was never understood closes its scope") {
       {"PeerAuthentication", "shop", true},
       {"PeerAuthentication", "other", false},
       {"PeerAuthentication", "istio-system", true},
+      {"Mesh", "", true},
       {"Service", "shop", false},
   };
   for (const auto& row : rows) {

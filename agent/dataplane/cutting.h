@@ -1,0 +1,40 @@
+// SPDX-License-Identifier: Apache-2.0
+// Ends live connections that policy does not allow: those that have a record, and those that were there before anybody
+// kept one, because the pod had not joined yet or the agent had not started.
+#pragma once
+
+#include <set>
+#include <string>
+#include <vector>
+
+#include "agent/compile/compile.h"
+#include "agent/compile/policy_rows.h"
+#include "agent/dataplane/maps.h"
+#include "agent/dataplane/policies.h"
+#include "underpass/result.h"
+
+namespace underpass::dataplane {
+
+// Both ends of a connection, where they are pods of this node; first the one that broke it.
+Result<void> reset_connection(const up_conn& record);
+
+struct CutInput {
+  Maps& maps;
+  const compile::Tables& tables;
+  const Policies& policies;
+  const compile::IdentityNumbers& numbers;
+};
+
+struct Cut {
+  std::vector<std::string> connections;  // "10.0.0.1:4000 -> 10.0.0.2:80"
+  std::vector<Error> errors;
+};
+
+// Every connection that has a record.
+Cut cut_recorded(const CutInput& input);
+
+// Those to these pods that have none. Who dialled is known where its socket is found in the network namespace of the
+// pod that has the address, else it is nobody. A connection counts as inbound when something listens on its local port.
+Cut cut_unrecorded(const CutInput& input, const std::set<NetnsCookie>& pods);
+
+}  // namespace underpass::dataplane
