@@ -27,6 +27,7 @@ void Agent::launch() {
                            or_default(options_.run_dir, sandbox_.run_dir()), "--state-dir",
                            or_default(options_.state_dir, sandbox_.state_dir()), "--metrics", options_.metrics,
                            "--ready", options_.ready, "--watchpoints", options_.watchpoints},
+                  .netns = options_.netns,
                   .drop_capabilities = options_.drop_capabilities};
   command.argv.insert(command.argv.end(), options_.more.begin(), options_.more.end());
   process_.emplace(command);
