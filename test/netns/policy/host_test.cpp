@@ -129,7 +129,8 @@ TEST_CASE("host: the kubelet reaches the ports of probes and no other, a pod on 
 TEST_CASE("host: where nobody says which cgroup is the pods', nobody is the node") {
   Node node({});
   close_with(node, kClosed.front());
-  for (const UniqueFd* const fd : std::initializer_list<const UniqueFd*>{&node.probed, &node.probed6, &node.other, &node.other6})
+  for (const UniqueFd* const fd :
+       std::initializer_list<const UniqueFd*>{&node.probed, &node.probed6, &node.other, &node.other6})
     CHECK_FALSE(node.host_gets_in(Who::kNode, local_address(fd->get())));
 }
 
@@ -143,7 +144,8 @@ TEST_CASE("host: a pod that is not known yet connects nowhere, if --unknown-pods
     const UniqueFd own = listen_at({.netns = fresh}, AF_INET);
     for (const bool alive : {true, false}) {
       if (!alive) node.agent.kill9();
-      for (const UniqueFd* const fd : std::initializer_list<const UniqueFd*>{&plain, &plain6, &node.other, &node.other6}) {
+      for (const UniqueFd* const fd :
+           std::initializer_list<const UniqueFd*>{&plain, &plain6, &node.other, &node.other6}) {
         CHECK(node.gets_in(Who::kPod, fresh, local_address(fd->get())) == !deny);
         CHECK(node.gets_in(Who::kNode, fresh, local_address(fd->get())));  // the runtime, as it prepares the pod
         CHECK(node.gets_in(Who::kPod, node.net.at("plain").netns, local_address(fd->get())));

@@ -104,14 +104,16 @@ class Siege {
       if (::poll(waiting.data(), waiting.size(), 20) <= 0) continue;
       for (const pollfd& one : waiting)
         if (one.revents != 0) taken_.push_back(accept_from(one.fd));
-      while (taken_.size() > 1000) taken_.pop_front();
+      // Those that the other side has closed.
+      if (taken_.size() > 1000)
+        std::erase_if(taken_, [](const auto& fd) { return readable(fd.get(), milliseconds(0)); });
     }
   }
 
   std::array<UniqueFd, 2> listeners_;
   std::array<Address, 2> to_;
   std::atomic<bool> stop_ = false;
-  std::deque<UniqueFd> taken_;
+  std::vector<UniqueFd> taken_;
   Task server_;
   std::vector<std::unique_ptr<Knocker>> knockers_;
 };
