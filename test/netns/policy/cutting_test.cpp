@@ -164,6 +164,32 @@ TEST_CASE("cutting: a client outside the mesh, a v4-mapped one, and one that nob
   for (int i = 0; i < 2; ++i) check_aborted(accept_from(dual.get()).get());
 }
 
+TEST_CASE("cutting: connections that are older than the server's enrolment") {
+  const Scene scene("on");
+  scene.put("b", "default", {.mesh = "disabled"});
+  scene.world.wait_not_enrolled("shop", "b");
+  std::vector<Pair> allowed, denied;
+  for (const int family : kFamilies) {
+    allowed.push_back(make_pair_between(scene.at("web"), scene.at("b"), family));
+    for (const char* name : {"evil", "out"}) denied.push_back(make_pair_between(scene.at(name), scene.at("b"), family));
+  }
+  // What it dialled itself is none of its policy's business.
+  const UniqueFd out = listen_at(scene.at("out"), AF_INET);
+  allowed.push_back({connect_from(scene.at("b"), local_address(out.get())), accept_from(out.get())});
+  std::vector<UniqueFd> listeners;
+  for (const Pair& pair : denied) {
+    exchange(pair.client.get(), pair.server.get());
+    const Address at = local_address(pair.server.get());
+    listeners.push_back(listen_at(scene.at("b"), at.family(), {}, at.port()));
+  }
+  for (const Pair& pair : allowed) exchange(pair.client.get(), pair.server.get());
+  scene.put("b", "default");
+  for (const Pair& pair : denied)
+    for (const int fd : {pair.client.get(), pair.server.get()}) check_aborted(fd);
+  scene.world.wait_enrolled("shop", "b", "on");
+  for (const Pair& pair : allowed) exchange(pair.client.get(), pair.server.get());
+}
+
 double ms_since(Clock::time_point start) {
   return std::chrono::duration<double, std::milli>(Clock::now() - start).count();
 }
