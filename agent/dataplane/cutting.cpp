@@ -42,6 +42,15 @@ bool is_allowed(const CutInput& input, const Identity& client_identity, const up
                                .allowed;
 }
 
+bool is_allowed(const CutInput& input, const up_conn& record) {
+  const up_end& client = record.end[UP_CLIENT];
+  const up_end& server = record.end[UP_SERVER];
+  if (client.netns_cookie == server.netns_cookie) return true;
+  // One that was barred may not have been seen yet.
+  if (record.broken == UP_WHY_DENIED) return false;
+  return is_allowed(input, client.cookie != 0 ? identity_of(input, client.netns_cookie) : Identity{}, client, server);
+}
+
 void report(const up_conn& record, Result<void> done, Cut& out) {
   if (done)
     out.connections.push_back(describe(record));
@@ -109,14 +118,10 @@ Result<void> reset_connection(const up_conn& record) {
 Cut cut_recorded(const CutInput& input) {
   Cut out;
   for (const auto& connection : input.maps.connections()) {
-    const up_conn& record = connection.record;
-    const up_end& client = record.end[UP_CLIENT];
-    const up_end& server = record.end[UP_SERVER];
-    if (client.netns_cookie == server.netns_cookie) continue;
-    const auto identity = client.cookie != 0 ? identity_of(input, client.netns_cookie) : Identity{};
-    // One that was barred may not have been seen yet.
-    if (record.broken != UP_WHY_DENIED && is_allowed(input, identity, client, server)) continue;
-    report(record, reset_connection(record), out);
+    if (is_allowed(input, connection.record)) continue;
+    // It may have been copied while it was being written.
+    const auto again = input.maps.connection(connection.id);
+    if (again && !is_allowed(input, again->record)) report(again->record, reset_connection(again->record), out);
   }
   return out;
 }
@@ -124,20 +129,23 @@ Cut cut_recorded(const CutInput& input) {
 Cut cut_unrecorded(const CutInput& input, const std::set<NetnsCookie>& pods) {
   Cut out;
   if (pods.empty()) return out;
-  Sockets sockets(out);
+  // In this order: of a connection that comes meanwhile, whose server's end is listed, there is the record, and the
+  // client's end is listed too.
+  Sockets servers(out), clients(out);
+  for (const auto netns : pods) servers.of(netns);
   const auto recorded = recorded_sockets(input.maps);
   for (const auto netns : pods) {
     std::set<__be16> listening;
-    for (const auto& socket : sockets.of(netns))
+    for (const auto& socket : servers.of(netns))
       if (socket.local.state == UP_TCP_LISTEN) listening.insert(socket.local.port);
-    for (const auto& socket : sockets.of(netns)) {
+    for (const auto& socket : servers.of(netns)) {
       if (socket.local.state == UP_TCP_LISTEN || !listening.contains(socket.local.port)) continue;
       if (recorded.contains(socket.local.cookie)) continue;
       up_conn record{};
       record.broken_end = UP_SERVER;
       record.end[UP_SERVER] = socket.local;
       record.end[UP_SERVER].netns_cookie = netns;
-      record.end[UP_CLIENT] = client_of(input, sockets, socket);
+      record.end[UP_CLIENT] = client_of(input, clients, socket);
       const auto& client = record.end[UP_CLIENT];
       if (client.netns_cookie == netns || IpAddress(client.addr).is_loopback() ||
           is_allowed(input, identity_of(input, client.netns_cookie), client, record.end[UP_SERVER]))
