@@ -89,7 +89,10 @@ up_end client_of(const CutInput& input, Sockets& sockets, const TcpSocket& serve
   const auto owner = input.tables.ips.find(IpAddress(client.addr));
   if (owner == input.tables.ips.end()) return client;
   for (const auto& socket : sockets.of(owner->second)) {
-    if (!is_at(socket.local, server.remote) || !is_at(socket.remote, server.local)) continue;
+    // One that is still dialling may be about to be told by a forger that it is connected.
+    if (socket.local.state == UP_TCP_SYN_SENT || !is_at(socket.local, server.remote) ||
+        !is_at(socket.remote, server.local))
+      continue;
     client = socket.local;
     client.netns_cookie = owner->second;
     return client;

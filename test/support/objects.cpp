@@ -19,10 +19,11 @@ void put_line(std::string& out, const std::string& key, const std::optional<std:
 
 // The metadata that both kinds share. An empty map is written as nothing at all.
 std::string metadata(const std::string& names, const Settings& settings, const std::string& netns,
-                     const Strings& more_labels = {}) {
+                     const Strings& more_labels = {}, const Strings& more_annotations = {}) {
   std::string labels;
   for (const auto& [key, value] : more_labels) put_line(labels, key, value);
   std::string annotations;
+  for (const auto& [key, value] : more_annotations) put_line(annotations, key, value);
   put_line(labels, "underpass.dev/mesh", settings.mesh);
   put_line(annotations, "underpass.dev/short-circuit", settings.short_circuit);
   put_line(annotations, "underpass.dev/short-circuit-peers", settings.peers);
@@ -91,7 +92,7 @@ std::string to_yaml(const PodObject& object) {
   std::string text = "apiVersion: v1\nkind: Pod\n" +
                      metadata("  name: " + object.name + "\n  namespace: " + object.ns + "\n" +
                                   (object.deleting ? "  deletionTimestamp: \"2026-01-01T00:00:00Z\"\n" : ""),
-                              object.settings, object.netns, object.labels) +
+                              object.settings, object.netns, object.labels, object.annotations) +
                      "spec:\n  nodeName: " + object.node + "\n  serviceAccountName: " + object.service_account +
                      "\n  containers:\n  - name: app\n    image: " + object.image + "\n" + ports_yaml(object.ports);
   if (object.ips.empty()) return text;

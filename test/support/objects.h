@@ -41,6 +41,7 @@ struct PodObject {
   Settings settings{};
   std::string image = "app";
   Strings labels{};
+  Strings annotations{};
   std::vector<ContainerPortObject> ports{};
   std::optional<bool> ready{};  // absent: no condition, which counts as ready
   bool deleting = false;
