@@ -215,7 +215,10 @@ class Agent::Impl : public std::enable_shared_from_this<Agent::Impl> {
             {"services",
              [this](const json::object&, const admin::Reply& reply) { reply(serving_.services(*store_.snapshot())); }},
             {"policies",
-             [this](const json::object&, const admin::Reply& reply) { reply(policing_.policies(*store_.snapshot())); }},
+             [this](const json::object&, const admin::Reply& reply) {
+               if (dataplane_) follow();
+               reply(policing_.policies(*store_.snapshot()));
+             }},
             {"explain", [this](const json::object& request,
                                const admin::Reply& reply) { reply(serving_.explain(request, pods_)); }},
             {"flows", [this](const json::object& request, const admin::Reply& reply) { reply(flows(request)); }},
@@ -282,7 +285,7 @@ class Agent::Impl : public std::enable_shared_from_this<Agent::Impl> {
                                 ids_);
     policing_.update(snapshot, compiled);
     if (dataplane_) {
-      policing_.tick(*dataplane_);  // counts of sets that go now
+      follow();  // while the sets that go now can be named
       problems_.clear();
       for (const auto& error : dataplane_->apply(compiled.tables, policing_.numbers())) {
         spdlog::error("apply-failed {}", error.message);
@@ -325,6 +328,13 @@ class Agent::Impl : public std::enable_shared_from_this<Agent::Impl> {
     }
   }
 
+  // What happened in the kernel, to those who count and tell it.
+  void follow() {
+    const auto flows = dataplane_->take_flows();
+    serving_.tick(*dataplane_, pods_, *store_.snapshot(), flows);
+    policing_.tick(*dataplane_, pods_, flows);
+  }
+
   // What the pods were seen to do, to verdicts, and these to the tables and to the disk.
   void update_verdicts() {
     std::map<NetnsCookie, learn::Workload> pods;
@@ -365,8 +375,7 @@ class Agent::Impl : public std::enable_shared_from_this<Agent::Impl> {
       log_cut();
       if (!done && done.error().message != tick_problem_) spdlog::error("tick-failed {}", done.error().message);
       tick_problem_ = done ? "" : done.error().message;
-      serving_.tick(*dataplane_, pods_, *store_.snapshot());
-      policing_.tick(*dataplane_);
+      follow();
     }
     const bool calls_changed = dataplane_ && dataplane_->calls_problem() != calls_problem_;
     if (calls_changed) {
@@ -448,7 +457,7 @@ class Agent::Impl : public std::enable_shared_from_this<Agent::Impl> {
   }
 
   admin::Answer flows(const json::object& request) {
-    if (dataplane_) serving_.tick(*dataplane_, pods_, *store_.snapshot());
+    if (dataplane_) follow();
     return serving_.flows(request, pods_, dataplane_.get());
   }
 
@@ -472,7 +481,7 @@ class Agent::Impl : public std::enable_shared_from_this<Agent::Impl> {
       input.fill = dataplane_->maps().fill();
       input.memory_used = dataplane_->maps().used_of_pool(0);
       std::ranges::copy(dataplane_->services().fill(), std::back_inserter(input.fill));
-      serving_.tick(*dataplane_, pods_, *store_.snapshot());
+      follow();
     }
     serving_.describe(input);
     auto families = collect_metrics(input);

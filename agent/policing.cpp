@@ -1,8 +1,10 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "agent/policing.h"
 
+#include <spdlog/spdlog.h>
+
 #include <boost/json/object.hpp>
-#include <set>
+#include <chrono>
 #include <utility>
 
 namespace underpass {
@@ -36,25 +38,37 @@ void Policing::add(const compile::PolicySet& set, const up_denied_key& key, std:
   if (key.clause < set.clauses.size()) {
     const auto& origin = set.clauses[key.clause];
     auto& counts = counts_[{origin.kind, origin.id}];
-    if (key.silent == 0) counts.denied[end] += count;
-    if (key.silent != 0 && origin.effect == Effect::kDryRunDeny) counts.dry_run[end] += count;
+    auto& all = key.silent == 0 ? counts.denied : origin.effect == Effect::kAudit ? counts.audited : counts.dry_run;
+    all[end] += count;
     return;
   }
-  counts_[{}].denied[end] += count;
-  std::set<Name> asked;
-  for (const auto& origin : set.clauses)
-    if (origin.effect == Effect::kAllow) asked.insert({origin.kind, origin.id});
-  for (const auto& name : asked) default_denials_[name].denied[end] += count;
+  (key.silent == 0 ? counts_[{}].denied : counts_[{}].dry_run)[end] += count;
+  for (const auto& id : key.silent == 0 ? set.allow_policies : set.dry_run_allow_policies) {
+    auto& counts = default_denials_[{"AuthorizationPolicy", id}];
+    (key.silent == 0 ? counts.denied : counts.dry_run)[end] += count;
+  }
 }
 
-void Policing::tick(dataplane::Dataplane& dataplane) {
+void Policing::tick(dataplane::Dataplane& dataplane, std::span<const compile::PodStatus> pods,
+                    std::span<const up_flow> flows) {
+  count(dataplane);
+  const auto now = std::chrono::steady_clock::now();
+  const admin::PodIndex index(pods);
+  for (const auto& flow : flows)
+    if (flow.event == UP_FLOW_DENIED)
+      log_.add(flow, dataplane.policies().denier_of(flow.policy, flow.clause), index, now);
+  for (const auto& line : log_.take(now)) spdlog::info("{}", line);
+}
+
+void Policing::count(dataplane::Dataplane& dataplane) {
+  static const compile::PolicySet kNoRoom;
   decltype(seen_) now;
   for (const auto& [key, count] : dataplane.denied()) {
     const std::array<std::uint32_t, 4> place{key.set, key.clause, key.end, key.silent};
     const auto before = seen_.find(place);
     const std::uint64_t fresh = count - (before == seen_.end() ? 0 : before->second);
     now.emplace(place, count);
-    const auto* set = dataplane.policies().find(key.set);
+    const auto* set = key.set == dataplane::Policies::kClosed ? &kNoRoom : dataplane.policies().find(key.set);
     if (fresh != 0 && set != nullptr) add(*set, key, fresh);
   }
   seen_ = std::move(now);
@@ -68,17 +82,24 @@ json::array Policing::policies(const model::Snapshot& snapshot) const {
     if (!fresh) return place->second;
     std::uint64_t denied = 0;
     std::uint64_t dry_run = 0;
+    std::uint64_t audited = 0;
     for (const auto* counts : {&counts_, &default_denials_}) {
       const auto found = counts->find(name);
       if (found == counts->end()) continue;
       for (const auto count : found->second.denied) denied += count;
       for (const auto count : found->second.dry_run) dry_run += count;
+      for (const auto count : found->second.audited) audited += count;
     }
-    place->second = {{"kind", kind},           {"namespace", text_or_null(id.ns)},
-                     {"name", id.name},        {"state", "active"},
-                     {"path", nullptr},        {"cause", nullptr},
-                     {"since", nullptr},       {"denied", denied},
-                     {"dryRunDenied", dry_run}};
+    place->second = {{"kind", kind},
+                     {"namespace", text_or_null(id.ns)},
+                     {"name", id.name},
+                     {"state", "active"},
+                     {"path", nullptr},
+                     {"cause", nullptr},
+                     {"since", nullptr},
+                     {"denied", denied},
+                     {"dryRunDenied", dry_run},
+                     {"audited", audited}};
     return place->second;
   };
   for (const auto& [id, policy] : snapshot.authorization_policies) row_of("AuthorizationPolicy", id);
@@ -101,8 +122,13 @@ std::vector<MetricFamily> Policing::collect() const {
                       .help = "Connections that policy refused; no policy: that none allowed.",
                       .type = prometheus::MetricType::Counter,
                       .metric = {}};
-  MetricFamily dry_run{.name = "underpass_dry_run_denied_total",
-                       .help = "Connections that a DENY policy in dry run would have refused.",
+  MetricFamily dry_run{
+      .name = "underpass_dry_run_denied_total",
+      .help = "Connections that policy in dry run would have refused; no policy: that none would have allowed.",
+      .type = prometheus::MetricType::Counter,
+      .metric = {}};
+  MetricFamily audited{.name = "underpass_audited_total",
+                       .help = "Connections that an AUDIT policy matched.",
                        .type = prometheus::MetricType::Counter,
                        .metric = {}};
   for (const auto& [name, counts] : counts_) {
@@ -110,9 +136,10 @@ std::vector<MetricFamily> Policing::collect() const {
     for (const std::size_t end : {UP_CLIENT, UP_SERVER}) {
       if (counts.denied[end] != 0) denied.metric.push_back(metric_of(policy, end, counts.denied[end]));
       if (counts.dry_run[end] != 0) dry_run.metric.push_back(metric_of(policy, end, counts.dry_run[end]));
+      if (counts.audited[end] != 0) audited.metric.push_back(metric_of(policy, end, counts.audited[end]));
     }
   }
-  return {std::move(denied), std::move(dry_run)};
+  return {std::move(denied), std::move(dry_run), std::move(audited)};
 }
 
 }  // namespace underpass

@@ -9,11 +9,13 @@
 #include <boost/json/array.hpp>
 #include <cstdint>
 #include <map>
+#include <span>
 #include <string>
 #include <vector>
 
 #include "agent/compile/policy_compiler.h"
 #include "agent/dataplane/dataplane.h"
+#include "agent/denial_log.h"
 #include "underpass/model/objects.h"
 
 namespace underpass {
@@ -24,14 +26,16 @@ class Policing {
   void update(const model::Snapshot& snapshot, compile::Compiled& compiled) { compiler_.update(snapshot, compiled); }
   [[nodiscard]] compile::IdentityNumbers& numbers() { return compiler_.numbers(); }
 
-  // Once a second, and before somebody looks.
-  void tick(dataplane::Dataplane& dataplane);
+  // Once a second, before somebody looks, and before sets go: counts what they did, and writes denials among `flows` to
+  // the log.
+  void tick(dataplane::Dataplane& dataplane, std::span<const compile::PodStatus> pods, std::span<const up_flow> flows);
 
   // Rows of `policies`: {kind, namespace, name, state: "active" | "refused" | "stale", path, cause, since, denied,
-  // dryRunDenied}. A connection that no ALLOW policy matched is counted with each of those that apply.
+  // dryRunDenied, audited}. A connection that no ALLOW policy matched is counted with each of those that apply.
   [[nodiscard]] boost::json::array policies(const model::Snapshot& snapshot) const;
 
-  // underpass_denied_total{policy,side} and underpass_dry_run_denied_total{policy,side}.
+  // underpass_denied_total{policy,side}, underpass_dry_run_denied_total{policy,side} and
+  // underpass_audited_total{policy,side}.
   [[nodiscard]] std::vector<prometheus::MetricFamily> collect() const;
 
  private:
@@ -44,13 +48,16 @@ class Policing {
   struct Counts {
     std::uint64_t denied[2] = {};  // by UP_CLIENT, UP_SERVER: who was asked
     std::uint64_t dry_run[2] = {};
+    std::uint64_t audited[2] = {};
   };
 
   void add(const compile::PolicySet& set, const up_denied_key& key, std::uint64_t count);
+  void count(dataplane::Dataplane& dataplane);
 
   compile::PolicyCompiler compiler_;
   std::map<Name, Counts> counts_;
   std::map<Name, Counts> default_denials_;  // of ALLOW policies of which none matched
+  DenialLog log_;
   std::map<std::array<std::uint32_t, 4>, std::uint64_t> seen_;
 };
 

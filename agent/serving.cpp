@@ -56,8 +56,11 @@ void Serving::update(const model::Snapshot& snapshot, const model::Changes& chan
 }
 
 void Serving::tick(dataplane::Dataplane& dataplane, std::span<const compile::PodStatus> pods,
-                   const model::Snapshot& snapshot) {
-  for (const auto& flow : dataplane.take_flows()) flow_log_.add(flow);
+                   const model::Snapshot& snapshot, std::span<const up_flow> flows) {
+  for (const auto& flow : flows) {
+    const bool denied = flow.event == UP_FLOW_DENIED;
+    flow_log_.add(flow, denied ? dataplane.policies().denier_of(flow.policy, flow.clause).to_text() : "");
+  }
 
   const admin::PodIndex index(pods);
   const auto find_peer = [&](NetnsCookie cookie) -> std::optional<TrafficPeer> {

@@ -28,7 +28,8 @@ class Serving {
   // update.
   void update(const model::Snapshot& snapshot, const model::Changes& changes, dataplane::Dataplane* dataplane);
   // Once a second, and before somebody looks.
-  void tick(dataplane::Dataplane& dataplane, std::span<const compile::PodStatus> pods, const model::Snapshot& snapshot);
+  void tick(dataplane::Dataplane& dataplane, std::span<const compile::PodStatus> pods, const model::Snapshot& snapshot,
+            std::span<const up_flow> flows);
 
   // What is in force less than the objects ask for, and what soon may be: for `status`.
   [[nodiscard]] std::vector<std::string> problems() const;

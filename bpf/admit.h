@@ -32,8 +32,8 @@ static __always_inline void up_denied_count(__u32 set, __u32 clause, __u32 end, 
 		__sync_fetch_and_add(count, 1);
 }
 
-static __always_inline void up_denied_tell(const struct up_attempt *attempt, __u32 clause, __u64 client_netns,
-					   __u64 server_netns)
+static __always_inline void up_denied_tell(const struct up_attempt *attempt, __u32 end, __u32 clause,
+					   __u64 client_netns, __u64 server_netns)
 {
 	struct up_flow *flow = bpf_ringbuf_reserve(&up_flows, sizeof(*flow), 0);
 
@@ -51,6 +51,7 @@ static __always_inline void up_denied_tell(const struct up_attempt *attempt, __u
 	flow->client = attempt->client;
 	flow->server = attempt->server;
 	flow->server_port = bpf_htons(attempt->port);
+	flow->end = end;
 	flow->policy = attempt->set;
 	flow->clause = clause;
 	bpf_ringbuf_submit(flow, BPF_RB_NO_WAKEUP);
@@ -75,12 +76,16 @@ static __always_inline bool up_admits(struct up_attempt *attempt, __u32 end, __u
 	struct up_verdict verdict = {};
 
 	up_judge_attempt(attempt, server_netns, &verdict);
-	if (verdict.silent != UP_NO_CLAUSE)
-		up_denied_count(attempt->set, verdict.silent, end, 1);
+	if (verdict.would_deny != UP_NO_CLAUSE)
+		up_denied_count(attempt->set, verdict.would_deny, end, 1);
+	if (verdict.would_not_allow)
+		up_denied_count(attempt->set, UP_NO_CLAUSE, end, 1);
+	if (verdict.audited != UP_NO_CLAUSE)
+		up_denied_count(attempt->set, verdict.audited, end, 1);
 	if (verdict.allowed)
 		return true;
 	up_denied_count(attempt->set, verdict.clause, end, 0);
-	up_denied_tell(attempt, verdict.clause, client_netns, server_netns);
+	up_denied_tell(attempt, end, verdict.clause, client_netns, server_netns);
 	return false;
 }
 
@@ -94,7 +99,7 @@ static __always_inline bool up_admits_stranger(struct up_attempt *attempt, __u64
 	if (verdict.allowed)
 		return true;
 	up_denied_count(attempt->set, verdict.clause, UP_SERVER, 0);
-	up_denied_tell(attempt, verdict.clause, 0, server_netns);
+	up_denied_tell(attempt, UP_SERVER, verdict.clause, 0, server_netns);
 	return false;
 }
 

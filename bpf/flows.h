@@ -80,7 +80,7 @@ static __always_inline void up_flow_tell(const struct up_conn *conn, __u64 id, e
 	flow->way = conn->way;
 	flow->service = conn->service;
 	flow->protocol = IPPROTO_TCP;
-	flow->pad = 0;
+	flow->end = 0;
 	flow->dialled_port = conn->dialled_port;
 	flow->dialled = conn->dialled;
 	flow->client_netns = conn->end[UP_CLIENT].netns_cookie;

@@ -73,7 +73,10 @@ struct up_attempt {
 struct up_verdict {
 	__u32 allowed;
 	__u32 clause; /* that decided; UP_NO_CLAUSE: none did */
-	__u32 silent; /* the first that would have, of those that change nothing; UP_NO_CLAUSE */
+	/* Of those that change nothing, except where policy was bypassed: */
+	__u32 would_deny;      /* the first DENY in dry run that matches; UP_NO_CLAUSE */
+	__u32 audited;         /* the first AUDIT that does; UP_NO_CLAUSE */
+	__u32 would_not_allow; /* 1: ALLOW policies in dry run apply, and none matches */
 };
 
 static __always_inline const struct up_clauses *up_row(__u32 set, const __u32 *row)
@@ -138,79 +141,107 @@ __noinline int up_lowest_bit(__u64 word)
 	return bit + !(word & 1);
 }
 
-/* The first word in which all rows have bits in common: of clauses that decide, and of those that do not. */
-struct up_common {
-	__u64 deciding;
-	__u64 silent;
-	__u64 deciding_at; /* meaningless while the word is 0 */
-	__u64 silent_at;
-};
+/* A row is missing: the set is being taken away. */
+#define UP_NO_ROW (-2)
 
-/* 1 where `word` is 0, else 0, without a branch: the verifier would follow both ways in each round of a loop. To multiply
- * by: it follows both ways of an AND with a mask, too. */
-static __always_inline __u64 up_is_zero(__u64 word)
+/* The first clause from `begin` to before `end` that is in all rows; UP_NO_CLAUSE, or UP_NO_ROW. A function of its own for
+ * the verifier, which would walk the loop again for everything that may lead to it. */
+__noinline int up_policy_first(const struct up_attempt *attempt, __u32 begin, __u32 end)
 {
-	__u64 negative = -word;
+	const struct up_clauses *who, *from, *to, *port;
+	__u64 mask = ~0ull << (begin % 64), all;
+	const struct up_policy *policy;
+	__u32 set, clause;
 
-	barrier_var(negative);
-	return 1 - ((word | negative) >> 63);
+	if (!attempt)
+		return UP_NO_ROW;
+	set = attempt->set;
+	policy = bpf_map_lookup_elem(&up_policies, &set);
+	if (!policy)
+		return UP_NO_ROW;
+	who = up_row_of_identity(policy, set, attempt->identity);
+	from = up_row_of_address(set, UP_CLIENT, &attempt->client);
+	to = up_row_of_address(set, UP_SERVER, &attempt->server);
+	port = up_row_of_port(policy, set, attempt->port);
+	if (!who || !from || !to || !port)
+		return UP_NO_ROW;
+	for (__u32 i = begin / 64;; i++) {
+		/* Or clang counts up to an address, of which the verifier knows no bound. */
+		barrier_var(i);
+		if (i >= UP_CLAUSE_WORDS)
+			break;
+		all = who->words[i] & from->words[i] & to->words[i] & port->words[i] & mask;
+		mask = ~0ull;
+		if (!all)
+			continue;
+		clause = i * 64 + up_lowest_bit(all);
+		return clause < end ? clause : UP_NO_CLAUSE;
+	}
+	return UP_NO_CLAUSE;
+}
+
+static __always_inline __u32 up_policy_silent(const struct up_attempt *attempt, __u32 begin, __u32 end)
+{
+	int clause = begin < end ? up_policy_first(attempt, begin, end) : UP_NO_CLAUSE;
+
+	return clause < 0 ? UP_NO_CLAUSE : clause;
+}
+
+/* Asks for what only counts; most sets have nothing of it. */
+static __always_inline void up_policy_would(const struct up_attempt *attempt, const struct up_policy *policy,
+					    struct up_verdict *out)
+{
+	out->would_deny = up_policy_silent(attempt, policy->allow_end, policy->dry_run_deny_end);
+	out->audited = up_policy_silent(attempt, policy->dry_run_allow_end, policy->clauses);
+	out->would_not_allow = policy->dry_run_closes && up_policy_silent(attempt, policy->dry_run_deny_end,
+									  policy->dry_run_allow_end) == UP_NO_CLAUSE;
+}
+
+static __always_inline void up_verdict_none(struct up_verdict *out, __u32 allowed)
+{
+	out->allowed = allowed;
+	out->clause = UP_NO_CLAUSE;
+	out->would_deny = UP_NO_CLAUSE;
+	out->audited = UP_NO_CLAUSE;
+	out->would_not_allow = 0;
 }
 
 /*
- * A function of its own for the verifier, which would walk the loop again for everything that may lead to it. False: there
- * is no such set, or none any more, so that what was read may have been another's; nothing is allowed then.
+ * A function of its own for the verifier, as above. False: there is no such set, or none any more, so that what was read
+ * may have been another's; nothing is allowed then.
  */
 __noinline int up_policy_decide(const struct up_attempt *attempt, struct up_verdict *out)
 {
-	const struct up_clauses *who, *from, *to, *port, *decides;
-	struct up_common common = {};
-	__u32 set, bypass_end, deny_end, closes;
 	const struct up_policy *policy;
+	struct up_policy head;
+	__u32 set, allowed;
+	int clause;
 
 	if (!attempt || !out)
 		return 0;
 	set = attempt->set;
-	out->allowed = !set;
-	out->clause = UP_NO_CLAUSE;
-	out->silent = UP_NO_CLAUSE;
+	up_verdict_none(out, !set);
 	if (!set)
 		return 1;
 	policy = bpf_map_lookup_elem(&up_policies, &set);
 	if (!policy)
 		return 0;
-	who = up_row_of_identity(policy, set, attempt->identity);
-	from = up_row_of_address(set, UP_CLIENT, &attempt->client);
-	to = up_row_of_address(set, UP_SERVER, &attempt->server);
-	port = up_row_of_port(policy, set, attempt->port);
-	decides = up_row(set, &policy->deciding_row);
-	if (!who || !from || !to || !port || !decides)
+	head = *policy;
+	clause = up_policy_first(attempt, 0, head.allow_end);
+	if (clause == UP_NO_ROW)
 		return 0;
-	for (__u32 i = 0; i < UP_CLAUSE_WORDS; i++) {
-		__u64 all = who->words[i] & from->words[i] & to->words[i] & port->words[i];
-		__u64 first = up_is_zero(common.deciding), first_silent = up_is_zero(common.silent);
-
-		common.deciding += (all & decides->words[i]) * first;
-		common.deciding_at += (i - common.deciding_at) * first;
-		common.silent += (all & ~decides->words[i]) * first_silent;
-		common.silent_at += (i - common.silent_at) * first_silent;
-	}
-	bypass_end = policy->bypass_end;
-	deny_end = policy->deny_end;
-	closes = policy->closes;
-	/* The set's head goes before its rows do, and a number never comes back. */
-	if (!bpf_map_lookup_elem(&up_policies, &set))
-		return 0;
-	if (common.silent)
-		out->silent = common.silent_at * 64 + up_lowest_bit(common.silent);
-	if (!common.deciding) {
-		out->allowed = !closes;
-		return 1;
-	}
-	out->clause = common.deciding_at * 64 + up_lowest_bit(common.deciding);
-	out->allowed = out->clause < bypass_end || out->clause >= deny_end;
+	out->clause = clause;
+	allowed = out->clause < head.bypass_end ||
+		  (out->clause == UP_NO_CLAUSE ? !head.closes : out->clause >= head.deny_end);
 	/* Nobody asks what else there is where policy has no say. */
-	if (out->clause < bypass_end)
-		out->silent = UP_NO_CLAUSE;
+	if (out->clause >= head.bypass_end)
+		up_policy_would(attempt, &head, out);
+	/* The set's head goes before its rows do, and a number never comes back. */
+	if (!bpf_map_lookup_elem(&up_policies, &set)) {
+		up_verdict_none(out, 0);
+		return 0;
+	}
+	out->allowed = allowed;
 	return 1;
 }
 

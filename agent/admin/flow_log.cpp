@@ -33,9 +33,10 @@ json::value duration_of(const up_flow& flow) {
 
 }  // namespace
 
-json::object flow_view(std::uint64_t seq, const up_flow& flow, const PodIndex& pods, ClockOffset clock,
-                       const ServiceName& service_name) {
-  const bool refused = flow.event == UP_FLOW_REFUSED;
+json::object flow_view(std::uint64_t seq, const up_flow& flow, std::string_view policy, const PodIndex& pods,
+                       ClockOffset clock, const ServiceName& service_name) {
+  const bool denied = flow.event == UP_FLOW_DENIED;
+  const bool refused = flow.event == UP_FLOW_REFUSED || denied;
   json::object destination = end_of(flow.server, flow.server_port, flow.server_netns, pods);
   destination["service"] = service_view(flow.service, service_name);
   return {
@@ -53,12 +54,13 @@ json::object flow_view(std::uint64_t seq, const up_flow& flow, const PodIndex& p
       {"durationMs", duration_of(flow)},
       {"fallbackReason", refused || flow.why == UP_WHY_NONE ? json::value(nullptr) : json::value(name_of(flow.why))},
       {"verdict", refused ? "deny" : "allow"},
-      {"policy", nullptr},
+      {"policy", policy.empty() ? json::value(nullptr) : json::value(policy)},
+      {"side", denied ? json::value(flow.end == UP_CLIENT ? "client" : "server") : json::value(nullptr)},
   };
 }
 
-void FlowLog::add(const up_flow& flow) {
-  flows_.push_back(flow);
+void FlowLog::add(const up_flow& flow, std::string policy) {
+  flows_.push_back({flow, std::move(policy)});
   while (flows_.size() > capacity_) {
     flows_.pop_front();
     ++first_;
@@ -71,8 +73,10 @@ json::object FlowLog::view(std::uint64_t since, const PodIndex& pods, ClockOffse
   if (since == 0 || since > next) since = first_;
   const std::uint64_t lost = since < first_ ? first_ - since : 0;
   json::array flows;
-  for (std::uint64_t seq = since + lost; seq < next; ++seq)
-    flows.emplace_back(flow_view(seq, flows_[seq - first_], pods, clock, service_name));
+  for (std::uint64_t seq = since + lost; seq < next; ++seq) {
+    const Flow& flow = flows_[seq - first_];
+    flows.emplace_back(flow_view(seq, flow.flow, flow.policy, pods, clock, service_name));
+  }
   return {{"flows", std::move(flows)}, {"next", next}, {"lost", lost}};
 }
 

@@ -9,6 +9,8 @@
 #include <cstdint>
 #include <deque>
 #include <expected>
+#include <string>
+#include <string_view>
 
 #include "agent/admin/protocol.h"
 #include "agent/admin/views.h"
@@ -23,7 +25,8 @@ class FlowLog {
 
   explicit FlowLog(std::size_t capacity = kCapacity) : capacity_(capacity) {}
 
-  void add(const up_flow& flow);
+  // `policy`: who denied it, as text; what that was may be gone when somebody looks.
+  void add(const up_flow& flow, std::string policy = "");
 
   // {flows: [...], next, lost}: the flows from number `since` on, the number to ask for next, and how many of those
   // asked for are forgotten. 0, or a number that was never given (of an agent before this one): all that are kept.
@@ -31,16 +34,23 @@ class FlowLog {
                                          const ServiceName& service_name) const;
 
  private:
+  struct Flow {
+    up_flow flow;
+    std::string policy;
+  };
+
   std::size_t capacity_;
-  std::deque<up_flow> flows_;
+  std::deque<Flow> flows_;
   std::uint64_t first_ = 1;  // number of flows_.front()
 };
 
-// {seq, time, event: "opened" | "closed" | "refused", id, protocol, way, source: {ip, port, namespace, pod, identity},
-// destination: {..., service}, dialled, bytesSent, bytesReceived, durationMs, fallbackReason, verdict: "allow" |
-// "deny", policy}. What is not known of a refused flow is null.
-boost::json::object flow_view(std::uint64_t seq, const up_flow& flow, const PodIndex& pods, ClockOffset clock,
-                              const ServiceName& service_name);
+// {seq, time, event: "opened" | "closed" | "refused" | "denied", id, protocol, way, source: {ip, port, namespace, pod,
+// identity}, destination: {..., service}, dialled, bytesSent, bytesReceived, durationMs, fallbackReason, verdict:
+// "allow" | "deny", policy, side: "client" | "server"}. What is not known of a refused or denied flow is null. `policy`
+// and `side` are of a denied one: "AuthorizationPolicy shop/web rules[0].from[1]"; client: connect() was refused,
+// server: its SYN was.
+boost::json::object flow_view(std::uint64_t seq, const up_flow& flow, std::string_view policy, const PodIndex& pods,
+                              ClockOffset clock, const ServiceName& service_name);
 
 // Argument of `flows`: {"since": number}, 0 where it is not given.
 boost::json::object encode_flows(std::uint64_t since);

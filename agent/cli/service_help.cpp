@@ -58,14 +58,14 @@ backends: [IP:PORT]}.
 Exit status:
   0 it would be allowed; 1 it would be denied; 2 usage; 3 no agent; 4 no such pod on this node, or no such Service)";
 
-const char* const kFlows = "Connections of this node's enrolled pods as they begin, end and are refused";
+const char* const kFlows = "Connections of this node's enrolled pods as they begin, end, are refused and are denied";
 const char* const kFlowsMore =
     R"(The agent keeps the last 4096. Without -f these are shown; with it, also those to come, until Ctrl-C.
 Flows that came faster than they could be kept are counted on standard error.
 
 Columns:
   TIME             when it happened (UTC)
-  EVENT            opened; closed; refused: the Service has no endpoint that is ready
+  EVENT            opened; closed; refused: the Service has no endpoint that is ready; denied: by policy
   PROTO            tcp or udp
   FROM, SOURCE     the client's pod and address
   TO, DESTINATION  the server's
@@ -74,15 +74,19 @@ Columns:
   SENT, RECEIVED   payload, from the client's point of view; of one that is closed, all of it
   DURATION         of one that is closed
   FALLBACK         why it was not short-circuited (see `underpassctl connections --help`)
+  POLICY           of a denied one: the policy and its rule; or that no ALLOW policy matched, and which there are; or why
+                   the pod is closed
 
 Examples:
   underpassctl flows
   underpassctl flows -f
   underpassctl flows -f -o json | jq 'select(.event == "refused") | {from: .source.pod, to: .dialled}'
+  underpassctl flows -o json | jq 'select(.event == "denied") | {from: .source.pod, to: .destination.pod, policy}'
 
 The JSON is one object a line: {seq, time, event, id, protocol, way, source: {ip, port, namespace, pod, identity},
 destination: {ip, port, namespace, pod, identity, service}, dialled, bytesSent, bytesReceived, durationMs,
-fallbackReason, verdict, policy}. `seq` counts the flows of this agent: a gap is what was lost.
+fallbackReason, verdict, policy, side}. `side` is client where a pod of this node was denied in connect(), server where
+what came to a pod was. `seq` counts the flows of this agent: a gap is what was lost.
 
 Exit status:
   0 done, also by Ctrl-C; 3 no agent. One that goes while its flows are followed is waited for)";

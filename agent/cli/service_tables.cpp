@@ -56,7 +56,7 @@ struct FlowColumn {
 };
 
 // As wide as what usually stands there.
-constexpr std::array<FlowColumn, 13> kFlowColumns{{
+constexpr std::array<FlowColumn, 14> kFlowColumns{{
     {"TIME", 24},
     {"EVENT", 7},
     {"PROTO", 5},
@@ -70,6 +70,7 @@ constexpr std::array<FlowColumn, 13> kFlowColumns{{
     {"RECEIVED", 9, true},
     {"DURATION", 8, true},
     {"FALLBACK", 8},
+    {"POLICY", 8},
 }};
 
 std::string line_of(std::span<const std::string> cells) {
@@ -114,7 +115,7 @@ std::string explain_text(const json::value& explanation) {
   if (decided != nullptr && decided->is_object()) {
     object = text_at(*decided, {"kind"}) + " " + text_at(*decided, {"namespace"}) + "/" + text_at(*decided, {"name"});
     const std::string rule = text_at(*decided, {"rule"});
-    if (!rule.empty()) object += ", rule " + rule;
+    if (!rule.empty()) object += " " + rule;
   }
   Properties out;
   out.add("VERDICT", text_at(explanation, {"verdict"}));
@@ -146,7 +147,7 @@ std::string flow_line(const json::value& flow) {
       text_at(flow, {"time"}), text_at(flow, {"event"}), text_at(flow, {"protocol"}), pod_of(*source),
       endpoint_of(*source), pod_of(*destination), to, text_at(*destination, {"service"}), text_at(flow, {"way"}),
       bytes_at(flow, {"bytesSent"}), bytes_at(flow, {"bytesReceived"}), duration_of(flow),
-      text_at(flow, {"fallbackReason"})});
+      text_at(flow, {"fallbackReason"}), text_at(flow, {"policy"})});
 }
 
 }  // namespace underpass::cli

@@ -30,11 +30,12 @@ bool is_in_scope(const NamespacedName& id, const PolicyInput& input, const Polic
 }
 
 // Its selector is not known: it may be any workload of its scope.
-bool has_unread(const PolicyInput& input, const PolicyTarget& target) {
-  return std::ranges::any_of(input.unread, [&](const UnreadPolicy& policy) {
+const UnreadPolicy* find_unread(const PolicyInput& input, const PolicyTarget& target) {
+  const auto found = std::ranges::find_if(input.unread, [&](const UnreadPolicy& policy) {
     return policy.kind == "Mesh" || ((policy.kind == "AuthorizationPolicy" || policy.kind == "PeerAuthentication") &&
                                      is_in_scope(policy.id, input, target));
   });
+  return found == input.unread.end() ? nullptr : &*found;
 }
 
 std::vector<Clause> bypass_clauses(const PolicyTarget& target) {
@@ -79,8 +80,8 @@ MtlsLevels find_levels(const PolicyInput& input, const PolicyTarget& target) {
   return out;
 }
 
-Clause strict_clause(const PeerAuthentication& origin, PortSet ports) {
-  return {.origin = {.effect = Effect::kDeny, .kind = "PeerAuthentication", .id = origin.id},
+Clause strict_clause(const PeerAuthentication& origin, PortSet ports, std::size_t rule) {
+  return {.origin = {.effect = Effect::kDeny, .kind = "PeerAuthentication", .id = origin.id, .rule = rule},
           .of_accounts = false,
           .identity = {},
           .client_ip = {},
@@ -102,10 +103,11 @@ void add_strict_clauses(const PolicyInput& input, const PolicyTarget& target, st
   // The innermost level that says anything.
   for (const auto* level : {levels.workload, levels.ns, levels.mesh}) {
     if (level == nullptr || level->mode == MtlsMode::kUnset) continue;
-    if (level->mode == MtlsMode::kStrict) out.push_back(strict_clause(*level, PortSet::all_but(std::move(own_mode))));
+    if (level->mode == MtlsMode::kStrict)
+      out.push_back(strict_clause(*level, PortSet::all_but(std::move(own_mode)), 0));
     break;
   }
-  if (!strict.empty()) out.push_back(strict_clause(*levels.workload, PortSet::only(std::move(strict))));
+  if (!strict.empty()) out.push_back(strict_clause(*levels.workload, PortSet::only(std::move(strict)), 1));
 }
 
 Effect effect_of(const AuthorizationPolicy& policy) {
@@ -199,9 +201,10 @@ void add_policy_clauses(const AuthorizationPolicy& policy, std::vector<Clause>& 
                                          .rule = i,
                                          .needs_http = policy.action == AuthorizationPolicy::Action::kCustom});
     if (rule.from.empty()) add(common);
-    for (const auto& source : rule.from) {
+    for (std::size_t source = 0; source < rule.from.size(); ++source) {
       auto clause = common;
-      add_source(source, clause);
+      clause.origin.source = static_cast<int>(source);
+      add_source(rule.from[source], clause);
       add(std::move(clause));
     }
   }
@@ -211,26 +214,29 @@ void add_policy_clauses(const AuthorizationPolicy& policy, std::vector<Clause>& 
 
 PolicySet compile_policy_set(const PolicyInput& input, const PolicyTarget& target) {
   const auto bypasses = bypass_clauses(target);
-  const auto close = [&] {
+  const auto close = [&](std::string why) {
     auto set = compile_clauses(bypasses, input.mesh, input.accounts);
     set.closed = true;
+    set.why_closed = std::move(why);
     return set;
   };
-  if (has_unread(input, target)) return close();
+  if (const auto* unread = find_unread(input, target))
+    return close(unread->kind + " " + unread->id.to_string() + " was never understood");
 
   auto clauses = bypasses;
   add_strict_clauses(input, target, clauses);
   const auto policies = find_policies(input, target);
   for (const auto* policy : policies) {
     add_policy_clauses(*policy, clauses);
-    if (clauses.size() > kMaxClauses) return close();
+    if (clauses.size() > kMaxClauses)
+      return close("its policies are more than " + std::to_string(kMaxClauses) + " rules and sources");
   }
   auto set = compile_clauses(clauses, input.mesh, input.accounts);
-  const auto has = [&](Effect effect) {
-    return std::ranges::any_of(policies, [&](const auto* policy) { return effect_of(*policy) == effect; });
-  };
-  set.has_allow = has(Effect::kAllow);
-  set.has_dry_run_allow = has(Effect::kDryRunAllow);
+  for (const auto* policy : policies) {
+    const auto effect = effect_of(*policy);
+    if (effect == Effect::kAllow) set.allow_policies.push_back(policy->id);
+    if (effect == Effect::kDryRunAllow) set.dry_run_allow_policies.push_back(policy->id);
+  }
   return set;
 }
 

@@ -53,8 +53,10 @@ struct ClauseOrigin {
   Effect effect = Effect::kAllow;
   std::string kind;         // "AuthorizationPolicy", "PeerAuthentication"; "Pod" of a bypass
   NamespacedName id;        // empty of a Pod, so that pods can share a set
-  std::size_t rule = 0;     // index in spec.rules; of a Pod 0: its probes, 1: its excluded ports
+  std::size_t rule = 0;     // index in spec.rules; of a Pod 0: its probes, 1: its excluded ports; of a
+                            // PeerAuthentication 0: its mode, 1: those of ports
   bool needs_http = false;  // a DENY of which only the proxy can tell whether it applies: it denies until one does
+  int source = -1;          // index in the rule's `from`; -1: it has none
 
   bool operator==(const ClauseOrigin&) const = default;
 };
@@ -64,10 +66,11 @@ struct PolicySet {
   // mode of all ports, then of those that have their own. By effect in the order of Effect, PeerAuthentications before
   // policies, policies by namespace and name, rules and sources as they stand.
   std::vector<ClauseOrigin> clauses;
-  bool has_allow = false;  // some ALLOW policy applies, even one without a clause: default deny
-  bool has_dry_run_allow = false;
-  bool closed = false;                          // too many clauses, or a policy that was never understood: nothing
-                                                // but bypass clauses is left, nothing but what they allow connects
+  std::vector<NamespacedName> allow_policies;  // that apply, also those without a clause: if any, default deny
+  std::vector<NamespacedName> dry_run_allow_policies;
+  bool closed = false;  // too many clauses, or a policy that was never understood: nothing
+                        // but bypass clauses is left, nothing but what they allow connects
+  std::string why_closed;
   std::map<Identity, ClauseBits> identities;    // all accounts that are known, unauthenticated and host
   ClauseBits unknown_identity;                  // an account that was not known when this was compiled: as if closed
                                                 // for ALLOW, as if matching for DENY
@@ -78,6 +81,8 @@ struct PolicySet {
   std::map<std::uint16_t, ClauseBits> ports;
   ClauseBits other_ports;
 
+  [[nodiscard]] bool has_allow() const { return !allow_policies.empty(); }
+  [[nodiscard]] bool has_dry_run_allow() const { return !dry_run_allow_policies.empty(); }
   [[nodiscard]] ClauseBits with_effect(Effect effect) const;
   bool operator==(const PolicySet&) const = default;
 };

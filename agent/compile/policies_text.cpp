@@ -4,6 +4,7 @@
 
 #include "agent/compile/ip_blocks.h"
 #include "agent/compile/policies.h"
+#include "agent/compile/policy_words.h"
 
 namespace underpass::compile {
 namespace {
@@ -27,11 +28,7 @@ std::string_view to_text(Effect effect) {
 }
 
 std::string to_text(const ClauseOrigin& origin) {
-  std::string out(to_text(origin.effect));
-  if (origin.kind == "Pod") return out + (origin.rule == 0 ? " Pod probes" : " Pod excluded ports");
-  out += " " + origin.kind + " " + origin.id.to_string();
-  if (origin.kind == "AuthorizationPolicy") out += " rules[" + std::to_string(origin.rule) + "]";
-  return out + (origin.needs_http ? " needs HTTP" : "");
+  return std::string(to_text(origin.effect)) + " " + describe(origin) + (origin.needs_http ? " needs HTTP" : "");
 }
 
 std::string to_text(const Identity& identity) {
@@ -66,8 +63,11 @@ std::string to_text(const ClauseBits& bits) {
 }  // namespace
 
 std::string to_text(const PolicySet& set) {
-  std::string out = set.closed ? "closed" : set.has_allow ? "default deny" : "default allow";
-  out += set.has_dry_run_allow ? ", dry-run default deny\n" : "\n";
+  std::string out = set.closed        ? "closed: " + set.why_closed
+                    : set.has_allow() ? "default deny: " + join(set.allow_policies)
+                                      : "default allow";
+  if (set.has_dry_run_allow()) out += ", dry-run default deny: " + join(set.dry_run_allow_policies);
+  out += "\n";
   for (std::size_t i = 0; i < set.clauses.size(); ++i) {
     out += "clause " + std::to_string(i) + " " + to_text(set.clauses[i]) + "\n";
   }

@@ -29,8 +29,11 @@ PolicyInput input_of(const model::Snapshot& snapshot, const Compiled& compiled) 
   return out;
 }
 
-// Nothing could be decided otherwise.
-bool is_open(const PolicySet& set) { return set.clauses.empty() && !set.closed && !set.has_allow; }
+// Nothing could be decided otherwise, and nothing is to be counted: a bypass alone bypasses nothing.
+bool is_open(const PolicySet& set) {
+  return !set.closed && !set.has_allow() && !set.has_dry_run_allow() &&
+         std::ranges::all_of(set.clauses, [](const auto& clause) { return clause.effect == Effect::kBypass; });
+}
 
 }  // namespace
 
@@ -58,11 +61,7 @@ std::shared_ptr<const PolicySet> PolicyCompiler::set_of(const PolicyTarget& targ
       sets_.try_emplace({target.pod.ns, target.labels, target.probe_ports, target.excluded_ports});
   if (fresh) {
     auto set = compile_policy_set(input_, target);
-    // A bypass alone bypasses nothing.
-    const bool only_bypass = !set.closed && !set.has_allow && std::ranges::all_of(set.clauses, [](const auto& clause) {
-      return clause.effect == Effect::kBypass;
-    });
-    if (!is_open(set) && !only_bypass) found->second = std::make_shared<const PolicySet>(std::move(set));
+    if (!is_open(set)) found->second = std::make_shared<const PolicySet>(std::move(set));
   }
   return found->second;
 }

@@ -55,12 +55,12 @@ Verdict decide(const PolicySet& set, const Attempt& attempt) {
   Verdict out;
   if (const auto bypasses = matching(Effect::kBypass); !bypasses.empty()) return decided_by(out, true, bypasses[0]);
   out.would_deny = matching(Effect::kDryRunDeny);
-  out.would_default_deny = set.has_dry_run_allow && matching(Effect::kDryRunAllow).empty();
+  out.would_default_deny = set.has_dry_run_allow() && matching(Effect::kDryRunAllow).empty();
   out.audited = matching(Effect::kAudit);
   if (const auto denies = matching(Effect::kDeny); !denies.empty()) return decided_by(out, false, denies[0]);
   if (const auto allows = matching(Effect::kAllow); !allows.empty()) return decided_by(out, true, allows[0]);
-  out.default_deny = set.has_allow;
-  out.allowed = !set.has_allow && !set.closed;
+  out.default_deny = set.has_allow();
+  out.allowed = !set.has_allow() && !set.closed;
   return out;
 }
 

@@ -59,11 +59,12 @@ PolicyRows make_rows(const PolicySet& set, IdentityNumbers& numbers) {
   RowNumbers rows(out.rows);
   out.head.bypass_end = end_of(set, Effect::kBypass);
   out.head.deny_end = end_of(set, Effect::kDeny);
+  out.head.allow_end = end_of(set, Effect::kAllow);
+  out.head.dry_run_deny_end = end_of(set, Effect::kDryRunDeny);
+  out.head.dry_run_allow_end = end_of(set, Effect::kDryRunAllow);
   out.head.clauses = static_cast<std::uint32_t>(set.clauses.size());
-  out.head.closes = set.closed || set.has_allow ? 1 : 0;
-  ClauseBits deciding;
-  for (std::uint32_t clause = 0; clause < end_of(set, Effect::kAllow); ++clause) deciding.set(clause);
-  out.head.deciding_row = rows.number_of(deciding);
+  out.head.closes = set.closed || set.has_allow() ? 1 : 0;
+  out.head.dry_run_closes = set.has_dry_run_allow() ? 1 : 0;
   out.head.unknown_identity_row = rows.number_of(set.unknown_identity);
   out.head.other_ports_row = rows.number_of(set.other_ports);
   for (const auto& [identity, bits] : set.identities)

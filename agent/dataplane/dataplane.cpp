@@ -261,7 +261,8 @@ std::vector<std::string> Dataplane::take_cut() { return std::exchange(cut_, {});
 std::vector<std::pair<up_denied_key, std::uint64_t>> Dataplane::denied() {
   auto out = programs_->policy_maps().denied();
   for (const auto& [key, count] : out)
-    if (policies_->find(key.set) == nullptr) programs_->policy_maps().forget_denied(key);
+    if (key.set != Policies::kClosed && policies_->find(key.set) == nullptr)
+      programs_->policy_maps().forget_denied(key);
   return out;
 }
 

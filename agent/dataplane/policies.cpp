@@ -5,6 +5,19 @@
 #include <utility>
 
 namespace underpass::dataplane {
+namespace {
+
+// What names its clauses.
+compile::PolicySet names_of(const compile::PolicySet& set) {
+  compile::PolicySet out;
+  out.clauses = set.clauses;
+  out.allow_policies = set.allow_policies;
+  out.closed = set.closed;
+  out.why_closed = set.why_closed;
+  return out;
+}
+
+}  // namespace
 
 Policies::Policies(PolicyMaps& maps) : maps_(maps), foreign_(maps.sets()) {
   if (!foreign_.empty()) next_ = *foreign_.rbegin() + 1;
@@ -39,8 +52,10 @@ std::uint32_t Policies::number_of(const std::shared_ptr<const compile::PolicySet
 }
 
 void Policies::forget_unused() {
+  gone_.clear();
   std::erase_if(present_, [&](const auto& entry) {
     if (used_.contains(entry.first)) return false;
+    gone_.emplace(entry.first, names_of(*entry.second.set));
     maps_.remove(entry.first, entry.second.rows);
     return true;
   });
@@ -50,6 +65,13 @@ void Policies::forget_unused() {
 const compile::PolicySet* Policies::find(std::uint32_t number) const {
   const auto found = present_.find(number);
   return found == present_.end() ? nullptr : found->second.set.get();
+}
+
+compile::Denier Policies::denier_of(std::uint32_t number, std::uint32_t clause) const {
+  if (const auto* set = find(number)) return compile::denier_of(*set, clause);
+  if (const auto gone = gone_.find(number); gone != gone_.end()) return compile::denier_of(gone->second, clause);
+  if (number == kClosed) return {"closed: there was no room for its policies", ""};
+  return {"a policy that is no more", ""};
 }
 
 }  // namespace underpass::dataplane

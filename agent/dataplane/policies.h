@@ -11,6 +11,7 @@
 
 #include "agent/compile/policies.h"
 #include "agent/compile/policy_rows.h"
+#include "agent/compile/policy_words.h"
 #include "agent/dataplane/policy_maps.h"
 #include "underpass/ids.h"
 #include "underpass/result.h"
@@ -32,6 +33,9 @@ class Policies {
 
   // Null: not one of ours.
   [[nodiscard]] const compile::PolicySet* find(std::uint32_t number) const;
+  // Who denied by this clause of this set. Also of those that the last forget_unused() took away: events about them may
+  // still be on their way.
+  [[nodiscard]] compile::Denier denier_of(std::uint32_t number, std::uint32_t clause) const;
 
   static constexpr std::uint32_t kClosed = 0xffffffff;  // no set: nobody connects
 
@@ -46,8 +50,9 @@ class Policies {
 
   PolicyMaps& maps_;
   std::map<std::uint32_t, Present> present_;
-  std::set<std::uint32_t> used_;     // by the last prepare()
-  std::set<std::uint32_t> foreign_;  // an earlier agent's
+  std::map<std::uint32_t, compile::PolicySet> gone_;  // without their bits
+  std::set<std::uint32_t> used_;                      // by the last prepare()
+  std::set<std::uint32_t> foreign_;                   // an earlier agent's
   std::uint32_t next_ = 1;
 };
 

@@ -14,7 +14,7 @@
 
 /* Raise it with every change of a key, a value or the meaning of a number below. Sockets that live through an upgrade
  * keep the old sk_msg program and its maps, so an agent refuses pinned maps of another layout instead of guessing. */
-#define UP_LAYOUT 4
+#define UP_LAYOUT 5
 
 #define UP_NS_NAME_LEN 64   /* RFC 1123 label, 63 + NUL */
 #define UP_POD_NAME_LEN 256 /* RFC 1123 subdomain, 253 + NUL */
@@ -398,13 +398,15 @@ struct up_affinity {
 /* up_policies: HASH by the set's number. */
 struct up_policy {
 	__u32 bypass_end; /* clauses below it bypass policy */
-	__u32 deny_end;   /* ... deny, and those from it on allow, if they decide at all */
+	__u32 deny_end;   /* ... deny */
+	__u32 allow_end;  /* ... allow */
+	__u32 dry_run_deny_end;
+	__u32 dry_run_allow_end; /* and those from it on audit */
 	__u32 clauses;
-	__u32 deciding_row; /* those that decide */
-	__u32 closes;       /* 1: where no clause decides, nothing connects */
+	__u32 closes;         /* 1: where no clause decides, nothing connects */
+	__u32 dry_run_closes; /* 1: where no dry-run ALLOW matches, that is counted */
 	__u32 unknown_identity_row;
 	__u32 other_ports_row;
-	__u32 pad;
 };
 
 /* up_clauses: HASH: a row of bits, by clause. */
@@ -420,10 +422,10 @@ struct up_clauses {
 #define UP_NO_CLAUSE 0xffffffffu
 #define UP_POLICY_CLOSED 0xffffffffu /* a number that no set ever has: nobody connects */
 
-/* up_denied: HASH: how often a clause denied, or (silent) would have done something -> __u64. */
+/* up_denied: HASH: how often a clause denied, or (silent) would have denied, or audited -> __u64. */
 struct up_denied_key {
 	__u32 set;
-	__u32 clause; /* UP_NO_CLAUSE: none allowed it */
+	__u32 clause; /* UP_NO_CLAUSE: none allowed it, of a silent one: none in dry run would have */
 	__u32 end;    /* who was asked: UP_CLIENT in connect(), UP_SERVER when the SYN came */
 	__u32 silent;
 };
@@ -507,7 +509,8 @@ enum up_flow_event {
 	UP_FLOW_OPENED = 0,
 	UP_FLOW_CLOSED = 1,
 	UP_FLOW_REFUSED = 2, /* the Service has no backend that is ready: client and dialled alone are known */
-	UP_FLOW_DENIED = 3,  /* by policy: both ends but the client's port are known, and which clause it was */
+	UP_FLOW_DENIED =
+		3, /* by policy: both ends but the client's port are known, which side asked, and which clause it was */
 };
 
 struct up_flow {
@@ -518,7 +521,7 @@ struct up_flow {
 	enum up_way way;
 	__u32 service;
 	__u8 protocol;
-	__u8 pad;
+	__u8 end; /* of a denied one: who was asked, UP_CLIENT or UP_SERVER */
 	__be16 dialled_port;
 	struct up_addr dialled; /* where service is not 0 */
 	__u64 client_netns;
@@ -565,7 +568,7 @@ UP_ASSERT(sizeof(struct up_maglev) == 2 * UP_MAGLEV_BLOCK);
 UP_ASSERT(UP_MAGLEV_BLOCK *UP_MAGLEV_BLOCKS >= UP_MAGLEV_ENTRIES);
 UP_ASSERT(sizeof(struct up_affinity_key) == 16);
 UP_ASSERT(sizeof(struct up_affinity) == 40);
-UP_ASSERT(sizeof(struct up_policy) == 32);
+UP_ASSERT(sizeof(struct up_policy) == 40);
 UP_ASSERT(sizeof(struct up_row_key) == 8);
 UP_ASSERT(sizeof(struct up_clauses) == 8 * UP_CLAUSE_WORDS);
 UP_ASSERT(sizeof(struct up_who_key) == 8);

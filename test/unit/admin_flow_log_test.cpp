@@ -51,10 +51,10 @@ std::vector<compile::PodStatus> pods() {
 
 std::string name_of_service(std::uint32_t id) { return id == 3 ? "shop/api:80" : ""; }
 
-std::string text_of(const up_flow& flow) {
+std::string text_of(const up_flow& flow, std::string_view policy = "") {
   const auto all = pods();
   return json::serialize(
-      admin::flow_view(7, flow, admin::PodIndex(all), admin::ClockOffset(hours(24)), name_of_service));
+      admin::flow_view(7, flow, policy, admin::PodIndex(all), admin::ClockOffset(hours(24)), name_of_service));
 }
 
 json::object view(const admin::FlowLog& log, std::uint64_t since) {
@@ -79,7 +79,7 @@ TEST_CASE("flow view: all fields") {
     "destination": {"ip": "10.0.1.9", "port": 8080, "namespace": null, "pod": null, "identity": null,
                     "service": "shop/api:80"},
     "dialled": "10.96.0.1:80", "bytesSent": 10, "bytesReceived": 2000, "durationMs": 1250,
-    "fallbackReason": "not-local", "verdict": "allow", "policy": null})"));
+    "fallbackReason": "not-local", "verdict": "allow", "policy": null, "side": null})"));
 }
 
 TEST_CASE("flow view: of a refused one the client and what it dialled are known") {
@@ -98,7 +98,27 @@ TEST_CASE("flow view: of a refused one the client and what it dialled are known"
     "destination": {"ip": null, "port": null, "namespace": null, "pod": null, "identity": null,
                     "service": "shop/api:80"},
     "dialled": "[fd00::1]:53", "bytesSent": 0, "bytesReceived": 0, "durationMs": null, "fallbackReason": null,
-    "verdict": "deny", "policy": null})"));
+    "verdict": "deny", "policy": null, "side": null})"));
+}
+
+TEST_CASE("flow view: one that is denied has the policy, and which side was asked") {
+  up_flow flow = closed();
+  flow.event = UP_FLOW_DENIED;
+  flow.id = 0;
+  flow.service = 0;
+  flow.client_port = 0;
+  flow.why = UP_WHY_NONE;
+  flow.sent = flow.received = 0;
+  CHECK(text_of(flow, "AuthorizationPolicy shop/web rules[0]") ==
+        compact(R"({"seq": 7, "time": "1970-01-02T00:00:03.750Z", "event": "denied", "id": null,
+    "protocol": "tcp", "way": null,
+    "source": {"ip": "10.0.0.7", "port": null, "namespace": "shop", "pod": "web",
+               "identity": "spiffe://cluster.local/ns/shop/sa/web"},
+    "destination": {"ip": "10.0.1.9", "port": 8080, "namespace": null, "pod": null, "identity": null, "service": null},
+    "dialled": null, "bytesSent": 0, "bytesReceived": 0, "durationMs": null, "fallbackReason": null,
+    "verdict": "deny", "policy": "AuthorizationPolicy shop/web rules[0]", "side": "client"})"));
+  flow.end = UP_SERVER;
+  CHECK(json::parse(text_of(flow)).at("side") == "server");
 }
 
 TEST_CASE("flow view: one that is opened, through no Service") {
@@ -125,9 +145,10 @@ TEST_CASE("flow log: a reader is told what it missed") {
   CHECK(summary(log, 1) == "1 2 | next 3 | lost 0");
   CHECK(summary(log, 2) == "2 | next 3 | lost 0");
   CHECK(summary(log, 3) == "| next 3 | lost 0");
-  for (int i = 0; i < 5; ++i) log.add(closed());
+  for (int i = 0; i < 5; ++i) log.add(closed(), "policy " + std::to_string(i));
   CHECK(summary(log, 3) == "5 6 7 | next 8 | lost 2");
   CHECK(summary(log, 0) == "5 6 7 | next 8 | lost 0");
+  CHECK(view(log, 0).at("flows").at(2).at("policy") == "policy 4");
   CHECK(summary(log, 8) == "| next 8 | lost 0");
   CHECK(summary(log, 1000) == "5 6 7 | next 8 | lost 0");  // a number of an agent before this one
 }

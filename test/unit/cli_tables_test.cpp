@@ -150,25 +150,28 @@ TEST_CASE("cli tables: an explanation") {
         "SERVICE     shop/web:80\n"
         "DIALLED     10.96.0.1:80\n"
         "BACKENDS    10.0.0.7:8080,10.0.0.8:8080\n");
-  CHECK(explain_text(json::parse(R"({"decidedBy": {"kind": "K", "namespace": "a", "name": "b", "rule": 1}})"))
-            .contains("DECIDED BY  K a/b, rule 1\n"));
+  CHECK(explain_text(json::parse(R"({"decidedBy": {"kind": "K", "namespace": "a", "name": "b", "rule": "rules[1]"}})"))
+            .contains("DECIDED BY  K a/b rules[1]\n"));
 }
 
 TEST_CASE("cli tables: flows have columns that do not move") {
-  CHECK(flows_header() ==
-        "TIME                      EVENT    PROTO  FROM                  SOURCE                 TO                    "
-        "DESTINATION            SERVICE               WAY                 SENT   RECEIVED  DURATION  FALLBACK\n");
+  CHECK(
+      flows_header() ==
+      "TIME                      EVENT    PROTO  FROM                  SOURCE                 TO                    "
+      "DESTINATION            SERVICE               WAY                 SENT   RECEIVED  DURATION  FALLBACK  POLICY\n");
   CHECK(flow_line(json::parse(R"({"seq": 1, "time": "2026-03-01T09:00:00.000Z", "event": "closed", "protocol": "tcp",
     "way": "direct", "source": {"ip": "10.0.0.7", "port": 40000, "namespace": "shop", "pod": "web-1"},
     "destination": {"ip": "10.0.0.9", "port": 5432, "namespace": null, "pod": null, "service": "shop/db:5432"},
     "bytesSent": 10, "bytesReceived": 1258291, "durationMs": 3999, "fallbackReason": "not-local"})")) ==
         "2026-03-01T09:00:00.000Z  closed   tcp    shop/web-1            10.0.0.7:40000         -                     "
-        "10.0.0.9:5432          shop/db:5432          direct              10 B    1.2 MiB        3s  not-local\n");
+        "10.0.0.9:5432          shop/db:5432          direct              10 B    1.2 MiB        3s  not-local  -\n");
   const std::string refused = flow_line(json::parse(R"({"event": "refused", "dialled": "10.96.0.1:80", "way": null,
     "destination": {"ip": null, "port": null, "service": "a/name-that-is-longer-than-its-column:80"},
     "durationMs": null})"));
   CHECK(refused.contains("  10.96.0.1:80           a/name-that-is-longer-than-its-column:80  -  "));
-  CHECK(refused.ends_with("         -  -\n"));
+  CHECK(refused.ends_with("         -  -         -\n"));
+  CHECK(flow_line(json::parse(R"({"event": "denied", "policy": "AuthorizationPolicy shop/web rules[0]"})"))
+            .ends_with("  -         AuthorizationPolicy shop/web rules[0]\n"));
   CHECK(flow_line(json::parse(R"({"durationMs": 850, "source": {"pod": "x\u001b"}})")).contains("850ms"));
 }
 

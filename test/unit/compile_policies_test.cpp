@@ -141,10 +141,10 @@ TEST_CASE("policies: blocks inherit from those around them") {
                             from(source(blocks({"10.0.0.0/24"}))), from(source(blocks({"::/0"}, {"fd00::/16"})))});
   world.add(Action::kAllow, {kAnything});
   CHECK(to_text(world.set()) ==
-        "default deny\n"
-        "clause 0 deny AuthorizationPolicy shop/policy rules[0]\n"
-        "clause 1 deny AuthorizationPolicy shop/policy rules[1]\n"
-        "clause 2 deny AuthorizationPolicy shop/policy rules[2]\n"
+        "default deny: shop/policy\n"
+        "clause 0 deny AuthorizationPolicy shop/policy rules[0].from[0]\n"
+        "clause 1 deny AuthorizationPolicy shop/policy rules[1].from[0]\n"
+        "clause 2 deny AuthorizationPolicy shop/policy rules[2].from[0]\n"
         "clause 3 allow AuthorizationPolicy shop/policy rules[0]\n"
         "client unauthenticated: 0-3\n"
         "client host: 0-3\n"
