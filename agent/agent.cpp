@@ -219,8 +219,10 @@ class Agent::Impl : public std::enable_shared_from_this<Agent::Impl> {
                if (dataplane_) follow();
                reply(policing_.policies(*store_.snapshot()));
              }},
-            {"explain", [this](const json::object& request,
-                               const admin::Reply& reply) { reply(serving_.explain(request, pods_)); }},
+            {"explain",
+             [this](const json::object& request, const admin::Reply& reply) {
+               reply(serving_.explain(request, pods_, dataplane_.get()));
+             }},
             {"flows", [this](const json::object& request, const admin::Reply& reply) { reply(flows(request)); }},
             {"relearn", [this](const json::object& request, const admin::Reply& reply) { reply(relearn(request)); }},
             {"detach", [this](const json::object& request, admin::Reply reply) { detach(request, std::move(reply)); }},

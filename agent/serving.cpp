@@ -8,6 +8,7 @@
 #include <iterator>
 #include <map>
 #include <optional>
+#include <set>
 #include <utility>
 
 #include "agent/admin/explain.h"
@@ -103,13 +104,19 @@ admin::Answer Serving::services(const model::Snapshot& snapshot) const {
   });
 }
 
-admin::Answer Serving::explain(const boost::json::object& request, std::span<const compile::PodStatus> pods) const {
+admin::Answer Serving::explain(const boost::json::object& request, std::span<const compile::PodStatus> pods,
+                               const dataplane::Dataplane* dataplane) const {
   const auto decoded = admin::decode_explain(request);
   if (!decoded) return std::unexpected(decoded.error());
+  static const std::set<compile::ExcludedPort> kNone;
   return admin::explain(*decoded, {.pods = pods,
                                    .services = compiler_.tables(),
                                    .node_addresses = compiler_.node_addresses(),
-                                   .conflicts = compiler_.conflicts()});
+                                   .conflicts = compiler_.conflicts(),
+                                   .excluded = dataplane != nullptr ? dataplane->tables().excluded : kNone,
+                                   .policy_of = [dataplane](const compile::PodStatus& pod) {
+                                     return dataplane != nullptr ? dataplane->policy_of(pod.netns_cookie) : nullptr;
+                                   }});
 }
 
 admin::Answer Serving::flows(const boost::json::object& request, std::span<const compile::PodStatus> pods,

@@ -35,8 +35,8 @@ class Serving {
   [[nodiscard]] std::vector<std::string> problems() const;
 
   [[nodiscard]] admin::Answer services(const model::Snapshot& snapshot) const;
-  [[nodiscard]] admin::Answer explain(const boost::json::object& request,
-                                      std::span<const compile::PodStatus> pods) const;
+  [[nodiscard]] admin::Answer explain(const boost::json::object& request, std::span<const compile::PodStatus> pods,
+                                      const dataplane::Dataplane* dataplane) const;
   [[nodiscard]] admin::Answer flows(const boost::json::object& request, std::span<const compile::PodStatus> pods,
                                     const dataplane::Dataplane* dataplane) const;
 

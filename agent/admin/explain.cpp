@@ -7,6 +7,7 @@
 #include <optional>
 #include <vector>
 
+#include "agent/admin/explain_policy.h"
 #include "agent/admin/service_views.h"
 #include "agent/admin/views.h"
 
@@ -213,6 +214,58 @@ Way way_to_any(const PodStatus& client, const PodIndex& pods, const std::vector<
                      " backends would be short-circuited"};
 }
 
+// What policy says of a connection to each of several ends.
+struct Judgements {
+  std::size_t count = 0;
+  std::size_t denied = 0;
+  Judgement first;         // of those that are allowed
+  Judgement first_denied;  // and of the others
+};
+
+Judgements judge_all(const PodStatus& client, bool attested, const PodIndex& pods,
+                     const std::vector<compile::Backend>& ends, const ExplainInput& input) {
+  Judgements out;
+  for (const auto& end : ends) {
+    const PodStatus* server = pods.find(end.ip);
+    const bool local = server != nullptr && server->enrolled && input.policy_of;
+    auto judgement =
+        local ? judge(client, attested, *server, end.ip, end.port, input.policy_of(*server).get()) : Judgement();
+    Judgement& first = judgement.allowed ? out.first : out.first_denied;
+    if (!judgement.allowed) ++out.denied;
+    if (first.reason.empty()) first = std::move(judgement);
+    ++out.count;
+  }
+  return out;
+}
+
+void add_policy(const Judgements& judged, const std::string& service, json::object& out) {
+  const std::string all = std::to_string(judged.count);
+  std::string reason(out["reason"].as_string());
+  if (judged.denied == 0 || judged.denied < judged.count) {
+    if (judged.denied != 0)
+      reason +=
+          "; " + std::to_string(judged.denied) + " of " + all + " backends are denied: " + judged.first_denied.reason;
+    if (judged.denied == 0 && !judged.first.reason.empty()) reason += "; " + judged.first.reason;
+    if (judged.denied == 0 && !judged.first.decided_by.is_null()) out["decidedBy"] = judged.first.decided_by;
+    out["reason"] = reason;
+    return;
+  }
+  out["verdict"] = "deny";
+  out["way"] = "direct";
+  out["decidedBy"] = judged.first_denied.decided_by;
+  out["reason"] = (service.empty() ? "" : service + ": ") + judged.first_denied.reason +
+                  (judged.count > 1 ? " (and likewise of all " + all + " backends)" : "");
+}
+
+// Why what this pod dials there is none of the mesh's business; empty: it is.
+std::string why_outside(const PodStatus& client, const Frontend& dialled, const ExplainInput& input) {
+  const std::string name = "Pod " + client.id.to_string();
+  if (!client.enrolled) return name + " is not enrolled" + (client.reason.empty() ? "" : " (" + client.reason + ")");
+  const bool excluded = dialled.protocol == model::Protocol::kTcp &&
+                        input.excluded.contains({.netns = client.netns_cookie, .port = dialled.port});
+  return excluded ? name + " excludes port " + std::to_string(dialled.port) + " (exclude-outbound-ports)" : "";
+}
+
 json::value text_or_null(std::string_view text) { return text.empty() ? json::value(nullptr) : json::value(text); }
 
 }  // namespace
@@ -276,10 +329,19 @@ Answer explain(const ExplainRequest& request, const ExplainInput& input) {
       {"verdict", "allow"},       {"way", "direct"},    {"reason", ""},
       {"decidedBy", nullptr},     {"service", nullptr}, {"dialled", endpoint_text(dialled.ip, dialled.port)},
       {"backends", json::array()}};
-  if (!client->enrolled) {
-    out["reason"] = "Pod " + client->id.to_string() + " is not enrolled" +
-                    (client->reason.empty() ? "" : " (" + client->reason + ")") +
-                    ": its connections are as without Underpass";
+  const PodIndex pods(input.pods);
+  const std::string outside = why_outside(*client, dialled, input);
+  Judgements judged;
+  if (request.protocol == model::Protocol::kTcp) {  // datagrams are nobody's business
+    const auto ends = target->service != nullptr
+                          ? target->service->second.backends
+                          : std::vector<compile::Backend>{{.ip = dialled.ip, .port = dialled.port}};
+    judged = judge_all(*client, outside.empty(), pods, ends, input);
+  }
+  if (!outside.empty()) {
+    out["reason"] = outside + ": its connections are as without Underpass";
+    if (judged.count != 0)
+      add_policy(judged, target->service != nullptr ? "Service " + port_text(target->service->first) : "", out);
     return out;
   }
 
@@ -300,7 +362,6 @@ Answer explain(const ExplainRequest& request, const ExplainInput& input) {
     }
   }
 
-  const PodIndex pods(input.pods);
   Way way = request.protocol == model::Protocol::kUdp ? Way{false, "UDP is never short-circuited"}
             : target->service != nullptr              ? way_to_any(*client, pods, target->service->second.backends)
                                                       : way_to(*client, pods, dialled.ip);
@@ -322,6 +383,7 @@ Answer explain(const ExplainRequest& request, const ExplainInput& input) {
       reason += "; Service " + conflict.id.to_string() + " claims that address too and is refused";
   }
   out["reason"] = reason;
+  if (judged.count != 0) add_policy(judged, service, out);
   return out;
 }
 

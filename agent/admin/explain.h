@@ -6,12 +6,16 @@
 #include <boost/json/object.hpp>
 #include <cstdint>
 #include <expected>
+#include <functional>
+#include <memory>
+#include <set>
 #include <span>
 #include <string>
 #include <string_view>
 
 #include "agent/admin/protocol.h"
 #include "agent/compile/compile.h"
+#include "agent/compile/policies.h"
 #include "agent/compile/services.h"
 #include "underpass/ids.h"
 #include "underpass/model/objects.h"
@@ -44,17 +48,23 @@ struct ExplainRequest {
 // headers) may be there: no rule asks for them yet.
 std::expected<ExplainRequest, CommandError> decode_explain(const boost::json::object& request);
 
+// Who may connect to a pod of this node; null: anybody.
+using PolicyOf = std::function<std::shared_ptr<const compile::PolicySet>(const compile::PodStatus& pod)>;
+
 // What is in force on this node.
 struct ExplainInput {
   std::span<const compile::PodStatus> pods;
   const compile::PortTables& services;
   std::span<const IpAddress> node_addresses;     // sorted or not
   std::span<const model::Diagnostic> conflicts;  // of Services
+  const std::set<compile::ExcludedPort>& excluded;
+  PolicyOf policy_of = {};  // empty: no policy is in force
 };
 
 // {verdict: "allow" | "deny", way: "direct" | "short-circuit", reason, decidedBy: null | {kind, namespace, name, rule},
-// service: "namespace/name:port" or null, dialled: "ip:port", backends: ["ip:port"]}. Not found: the pod, a Service, or
-// a port of a Service that is named.
+// service: "namespace/name:port" or null, dialled: "ip:port", backends: ["ip:port"]}. `rule` is "rules[0].from[1]" of
+// an AuthorizationPolicy. Where policy denies some backends of a Service and not others, the verdict is "allow". Not
+// found: the pod, a Service, or a port of a Service that is named.
 Answer explain(const ExplainRequest& request, const ExplainInput& input);
 
 }  // namespace underpass::admin

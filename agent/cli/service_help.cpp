@@ -31,18 +31,20 @@ loadBalancing, affinitySeconds, state, cause}]; of a refused one, what is not kn
 Exit status:
   0 done; 3 no agent)~";
 
-const char* const kExplain = "Which way a connection would go, and what decides it";
+const char* const kExplain = "Whether a connection would be allowed, which way it would go, and what decides it";
 const char* const kExplainMore = R"(Nothing is dialled: the tables of this node are asked, as connect() asks them.
 
 --to is what the pod would dial: an address (IPv6 in brackets) or a Service's name, that is web (in the pod's own
 namespace), web.shop, web.shop.svc or web.shop.svc.cluster.local. --method, --path and --header describe an HTTP
-request for rules that look into it; there are none yet, so they do not change the answer.
+request; as long as there is no proxy that looks into one, they do not change the answer.
+
+Policy is that of the pods of this node. A pod that is not in the mesh is unauthenticated to them.
 
 Lines:
-  VERDICT     allow, or deny: connect() fails
+  VERDICT     allow, or deny: connect() fails. Of a Service: deny where all of its backends are
   WAY         direct: plain kernel TCP or UDP; short-circuit: socket to socket
-  REASON      why this way, or why not at all
-  DECIDED BY  the object that decides; "-" where none does
+  REASON      why this way, or why not at all: who, which policy, and what one in dry run would have done
+  DECIDED BY  the object that decides, and its rule; "-" where none does. Where no ALLOW policy matches, the first of them
   SERVICE     through which it goes
   DIALLED     the address that the name stands for
   BACKENDS    one of these is what the pod is connected to
@@ -51,6 +53,7 @@ Examples:
   underpassctl explain --from shop/web-7d4b9c-x2x5k --to db:5432
   underpassctl explain --from shop/web-7d4b9c-x2x5k --to kube-dns.kube-system:53 --protocol udp
   underpassctl explain --from shop/web-7d4b9c-x2x5k --to '[fd00::7]:80' -o json | jq -r .way
+  underpassctl explain --from shop/web-7d4b9c-x2x5k --to db:5432 -o json | jq .decidedBy
 
 The JSON is {verdict, way, reason, decidedBy: null | {kind, namespace, name, rule}, service, dialled,
 backends: [IP:PORT]}.

@@ -220,8 +220,12 @@ PolicySet compile_policy_set(const PolicyInput& input, const PolicyTarget& targe
     set.why_closed = std::move(why);
     return set;
   };
-  if (const auto* unread = find_unread(input, target))
-    return close(unread->kind + " " + unread->id.to_string() + " was never understood");
+  if (const auto* unread = find_unread(input, target)) {
+    const auto& id = unread->id;
+    auto set = close(unread->kind + " " + (id.ns.empty() ? id.name : id.to_string()) + " was never understood");
+    set.closed_by = *unread;
+    return set;
+  }
 
   auto clauses = bypasses;
   add_strict_clauses(input, target, clauses);

@@ -61,6 +61,14 @@ struct ClauseOrigin {
   bool operator==(const ClauseOrigin&) const = default;
 };
 
+// A policy that no version was ever understood of: its scope is closed. That of a Mesh is the mesh.
+struct UnreadPolicy {
+  std::string kind;  // "AuthorizationPolicy", "PeerAuthentication", "Mesh"
+  NamespacedName id;
+
+  bool operator==(const UnreadPolicy&) const = default;
+};
+
 struct PolicySet {
   // By bit. A clause is a rule with one of its sources (or none), or what a PeerAuthentication asks for: first of the
   // mode of all ports, then of those that have their own. By effect in the order of Effect, PeerAuthentications before
@@ -71,6 +79,7 @@ struct PolicySet {
   bool closed = false;  // too many clauses, or a policy that was never understood: nothing
                         // but bypass clauses is left, nothing but what they allow connects
   std::string why_closed;
+  UnreadPolicy closed_by;                       // without a kind where it was not one policy
   std::map<Identity, ClauseBits> identities;    // all accounts that are known, unauthenticated and host
   ClauseBits unknown_identity;                  // an account that was not known when this was compiled: as if closed
                                                 // for ALLOW, as if matching for DENY
@@ -120,14 +129,6 @@ struct PolicyTarget {
   std::vector<std::uint16_t> excluded_ports;  // underpass.dev/exclude-inbound-ports: policy has no say there
 
   bool operator==(const PolicyTarget&) const = default;
-};
-
-// A policy that no version was ever understood of: its scope is closed. That of a Mesh is the mesh.
-struct UnreadPolicy {
-  std::string kind;  // "AuthorizationPolicy", "PeerAuthentication", "Mesh"
-  NamespacedName id;
-
-  bool operator==(const UnreadPolicy&) const = default;
 };
 
 struct PolicyInput {

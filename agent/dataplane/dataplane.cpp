@@ -258,6 +258,11 @@ void Dataplane::cut_denied(const compile::IdentityNumbers& numbers, std::vector<
 
 std::vector<std::string> Dataplane::take_cut() { return std::exchange(cut_, {}); }
 
+std::shared_ptr<const compile::PolicySet> Dataplane::policy_of(NetnsCookie cookie) const {
+  const auto pod = applied_.pods.find(cookie);
+  return pod == applied_.pods.end() || pod->second.policy == 0 ? nullptr : policies_->in_force(pod->second.policy);
+}
+
 std::vector<std::pair<up_denied_key, std::uint64_t>> Dataplane::denied() {
   auto out = programs_->policy_maps().denied();
   for (const auto& [key, count] : out)

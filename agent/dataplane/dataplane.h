@@ -53,6 +53,8 @@ class Dataplane {
                                     const compile::ServiceCompiler::Update& update);
   [[nodiscard]] const Services& services() const { return *services_; }
   [[nodiscard]] const Policies& policies() const { return *policies_; }
+  // Who may connect to the pod of this netns; null: anybody.
+  [[nodiscard]] std::shared_ptr<const compile::PolicySet> policy_of(NetnsCookie cookie) const;
   // What policy denied so far, of sets that are in force; counts of others are forgotten.
   std::vector<std::pair<up_denied_key, std::uint64_t>> denied();
   // That an earlier agent gave; IdentityNumbers start after it.

@@ -7,6 +7,9 @@
 namespace underpass::dataplane {
 namespace {
 
+constexpr const char* kNoRoom = "there was no room for its policies";
+constexpr const char* kNoMore = "its policies were of an earlier agent";
+
 // What names its clauses.
 compile::PolicySet names_of(const compile::PolicySet& set) {
   compile::PolicySet out;
@@ -67,11 +70,18 @@ const compile::PolicySet* Policies::find(std::uint32_t number) const {
   return found == present_.end() ? nullptr : found->second.set.get();
 }
 
+std::shared_ptr<const compile::PolicySet> Policies::in_force(std::uint32_t number) const {
+  if (const auto found = present_.find(number); found != present_.end()) return found->second.set;
+  auto closed = compile::compile_policy_set({}, {});
+  closed.closed = true;
+  closed.why_closed = number == kClosed ? kNoRoom : kNoMore;
+  return std::make_shared<const compile::PolicySet>(std::move(closed));
+}
+
 compile::Denier Policies::denier_of(std::uint32_t number, std::uint32_t clause) const {
   if (const auto* set = find(number)) return compile::denier_of(*set, clause);
   if (const auto gone = gone_.find(number); gone != gone_.end()) return compile::denier_of(gone->second, clause);
-  if (number == kClosed) return {"closed: there was no room for its policies", ""};
-  return {"a policy that is no more", ""};
+  return {std::string("closed: ") + (number == kClosed ? kNoRoom : kNoMore), ""};
 }
 
 }  // namespace underpass::dataplane

@@ -33,6 +33,8 @@ class Policies {
 
   // Null: not one of ours.
   [[nodiscard]] const compile::PolicySet* find(std::uint32_t number) const;
+  // The set of this number as the kernel has it: of one that is not there, a closed one.
+  [[nodiscard]] std::shared_ptr<const compile::PolicySet> in_force(std::uint32_t number) const;
   // Who denied by this clause of this set. Also of those that the last forget_unused() took away: events about them may
   // still be on their way.
   [[nodiscard]] compile::Denier denier_of(std::uint32_t number, std::uint32_t clause) const;

@@ -6,6 +6,9 @@
 
 #include <boost/json/parse.hpp>
 #include <boost/json/serialize.hpp>
+#include <map>
+#include <memory>
+#include <set>
 
 using namespace underpass;
 using admin::ErrorCode;
@@ -22,6 +25,8 @@ IpAddress ip(const char* text) { return IpAddress::parse(text).value(); }
 PodStatus pod(const char* ns, const char* name, const char* address, ShortCircuit mode = ShortCircuit::kOn) {
   return {.id = {ns, name},
           .ips = {ip(address)},
+          .identity = std::string("spiffe://cluster.local/ns/") + ns + "/sa/" + name,
+          .account = {ns, name},
           .netns_cookie = 1,
           .enrolled = true,
           .short_circuit = mode,
@@ -54,8 +59,15 @@ class Mesh {
   admin::Answer ask(const char* from, const char* to, const char* protocol = "tcp") const {
     const auto request = admin::decode_explain({{"from", from}, {"to", to}, {"protocol", protocol}});
     if (!request) return std::unexpected(request.error());
-    return admin::explain(
-        *request, {.pods = pods_, .services = services_, .node_addresses = node_addresses_, .conflicts = conflicts_});
+    return admin::explain(*request, {.pods = pods_,
+                                     .services = services_,
+                                     .node_addresses = node_addresses_,
+                                     .conflicts = conflicts_,
+                                     .excluded = excluded,
+                                     .policy_of = [this](const PodStatus& pod) {
+                                       const auto found = policies.find(pod.id);
+                                       return found == policies.end() ? nullptr : found->second;
+                                     }});
   }
   json::object answer(const char* to, const char* protocol = "tcp", const char* from = "shop/client") const {
     return ask(from, to, protocol).value().as_object();
@@ -70,6 +82,9 @@ class Mesh {
     return refused.error().message;
   }
   PodStatus& server() { return pods_[1]; }
+
+  std::map<NamespacedName, std::shared_ptr<const compile::PolicySet>> policies;  // by pod
+  std::set<compile::ExcludedPort> excluded;
 
  private:
   void add(const char* name, std::uint16_t port, const char* address, std::vector<compile::Backend> backends) {
@@ -197,4 +212,160 @@ TEST_CASE("explain: UDP, and ports that a Service does not have") {
   CHECK(wrong.at("reason") ==
         "10.96.0.1:81/TCP is no port of Service shop/web, whose address that is: it is dialled as it stands");
   CHECK(mesh.answer("192.168.0.2:30080").at("service") == nullptr);
+}
+
+namespace {
+
+// Policies of pod shop/server, at whose port 8080 Service web is, and at 80 one of the two backends of Service mixed.
+struct Policies {
+  Policies() {
+    input.accounts = {{"shop", "client"}, {"shop", "plain"}};
+    target.pod = {"shop", "server"};
+  }
+
+  model::AuthorizationPolicy& add(const char* name, model::AuthorizationPolicy::Action action, const char* account) {
+    auto policy = std::make_shared<model::AuthorizationPolicy>();
+    policy->id = {"shop", name};
+    policy->action = action;
+    model::PolicySource source;
+    source.service_accounts.values = {{.kind = model::StringMatch::Kind::kExact, .text = account}};
+    policy->rules = {{.from = {source}, .to = {}, .when = {}}};
+    input.policies.push_back(policy);
+    return *policy;
+  }
+  void add_strict() {
+    auto one = std::make_shared<model::PeerAuthentication>();
+    one->id = {"shop", "default"};
+    one->mode = model::MtlsMode::kStrict;
+    input.peer_authentications.push_back(one);
+  }
+
+  json::object ask(const char* from, const char* to, const char* protocol = "tcp") const {
+    Mesh mesh;
+    mesh.excluded = excluded;
+    mesh.policies[target.pod] = std::make_shared<const compile::PolicySet>(compile::compile_policy_set(input, target));
+    return mesh.answer(to, protocol, from);
+  }
+  // "deny AuthorizationPolicy shop/never rules[0].from[0]: why"
+  std::string told(const char* from, const char* to, const char* protocol = "tcp") const {
+    const auto answer = ask(from, to, protocol);
+    std::string out(answer.at("verdict").as_string());
+    if (const auto& by = answer.at("decidedBy"); by.is_object()) {
+      out += " " + std::string(by.at("kind").as_string()) + " " + std::string(by.at("namespace").as_string()) + "/" +
+             std::string(by.at("name").as_string());
+      if (by.at("rule").is_string()) out += " " + std::string(by.at("rule").as_string());
+    }
+    return out + ": " + std::string(answer.at("reason").as_string());
+  }
+
+  compile::PolicyInput input;
+  compile::PolicyTarget target;
+  std::set<compile::ExcludedPort> excluded;
+};
+
+const auto kAllow = model::AuthorizationPolicy::Action::kAllow;
+const auto kDeny = model::AuthorizationPolicy::Action::kDeny;
+const std::string kOn = "Pod shop/client and Pod shop/server are enrolled on this node with short-circuit on";
+const std::string kClient = "Pod shop/client (spiffe://cluster.local/ns/shop/sa/client)";
+const std::string kPlain = "Pod shop/plain (spiffe://cluster.local/ns/shop/sa/plain)";
+
+}  // namespace
+
+TEST_CASE("explain: policy allows and denies by a rule") {
+  Policies policies;
+  policies.add("some", kAllow, "shop/client");
+  policies.add("never", kDeny, "shop/plain");
+  CHECK(policies.told("shop/client", "10.0.0.2:8080") ==
+        "allow AuthorizationPolicy shop/some rules[0].from[0]: " + kOn +
+            "; AuthorizationPolicy shop/some rules[0].from[0] allows " + kClient);
+  CHECK(
+      policies.told("shop/plain", "10.0.0.2:8080") ==
+      "deny AuthorizationPolicy shop/never rules[0].from[0]: AuthorizationPolicy shop/never rules[0].from[0] denies " +
+          kPlain);
+  CHECK(policies.ask("shop/plain", "10.0.0.2:8080").at("way") == "direct");
+  // To itself, and by datagram.
+  CHECK(policies.told("shop/server", "10.0.0.2:8080").starts_with("allow: "));
+  CHECK(policies.told("shop/plain", "10.0.0.2:8080", "udp").starts_with("allow: "));
+  // There is no policy of others.
+  CHECK(policies.told("shop/plain", "10.0.0.1:8080").starts_with("allow: Pod shop/plain has"));
+}
+
+TEST_CASE("explain: default deny names the ALLOW policies that do not match") {
+  Policies policies;
+  policies.add("a", kAllow, "shop/nobody");
+  policies.add("b", kAllow, "shop/client").rules.clear();
+  CHECK(policies.told("shop/client", "10.0.0.2:80") ==
+        "deny AuthorizationPolicy shop/a: no ALLOW policy of Pod shop/server matches " + kClient + ": shop/a, shop/b");
+  policies.input.policies.clear();
+  policies.add("never", kDeny, "shop/nobody");
+  CHECK(policies.told("shop/client", "10.0.0.2:80") ==
+        "allow: " + kOn + "; no policy of Pod shop/server denies " + kClient);
+}
+
+TEST_CASE("explain: who is not of the mesh is unauthenticated, and STRICT refuses that") {
+  Policies policies;
+  policies.add("some", kAllow, "shop/client");
+  CHECK(policies.told("shop/out", "10.0.0.2:80") ==
+        "deny AuthorizationPolicy shop/some: no ALLOW policy of Pod shop/server matches Pod shop/out "
+        "(unauthenticated): shop/some");
+  policies.add_strict();
+  CHECK(policies.told("shop/out", "10.0.0.2:80") ==
+        "deny PeerAuthentication shop/default STRICT: PeerAuthentication shop/default STRICT denies Pod shop/out "
+        "(unauthenticated): plaintext is refused");
+  CHECK(policies.told("shop/out", "web:80").starts_with("deny PeerAuthentication shop/default STRICT: Service"));
+  CHECK(policies.told("shop/client", "10.0.0.2:80").starts_with("allow AuthorizationPolicy shop/some "));
+}
+
+TEST_CASE("explain: a port that the client excludes is dialled as by a stranger") {
+  Policies policies;
+  policies.add("some", kAllow, "shop/client");
+  policies.excluded = {{.netns = 1, .port = 9000}};
+  CHECK(policies.told("shop/client", "10.0.0.2:9001").starts_with("allow AuthorizationPolicy shop/some "));
+  CHECK(policies.told("shop/client", "10.0.0.2:9000") ==
+        "deny AuthorizationPolicy shop/some: no ALLOW policy of Pod shop/server matches Pod shop/client "
+        "(unauthenticated): shop/some");
+  CHECK(policies.told("shop/client", "10.0.0.4:9000") ==
+        "allow: Pod shop/client excludes port 9000 (exclude-outbound-ports): its connections are as without Underpass");
+}
+
+TEST_CASE("explain: what bypasses policy, what is closed, what needs HTTP") {
+  Policies policies;
+  policies.target.excluded_ports = {9090};
+  policies.add("some", kAllow, "shop/nobody");
+  CHECK(policies.told("shop/client", "10.0.0.2:9090") ==
+        "allow Pod shop/server excluded ports: " + kOn +
+            "; policy has no say at port 9090 of Pod shop/server (excluded ports)");
+  auto& never = policies.add("never", kDeny, "shop/client");
+  never.rules[0].when = {{.key = model::PolicyCondition::Key::kHttp, .name = "request.headers[x-id]"}};
+  CHECK(policies.told("shop/client", "10.0.0.2:80").ends_with("whatever its HTTP parts say: there is no proxy to ask"));
+  policies.input.unread = {{"AuthorizationPolicy", {"shop", "bad"}}};
+  CHECK(policies.told("shop/client", "10.0.0.2:80") ==
+        "deny AuthorizationPolicy shop/bad: Pod shop/server is closed: AuthorizationPolicy shop/bad was never "
+        "understood");
+  CHECK(policies.told("shop/client", "10.0.0.2:9090").starts_with("allow Pod shop/server excluded ports"));
+}
+
+TEST_CASE("explain: what a dry run would do") {
+  Policies policies;
+  policies.add("dry", kDeny, "shop/client").dry_run = true;
+  policies.add("dry-allow", kAllow, "shop/nobody").dry_run = true;
+  CHECK(policies.told("shop/client", "10.0.0.2:80") ==
+        "allow: " + kOn + "; no policy of Pod shop/server denies " + kClient +
+            "; in dry run, AuthorizationPolicy shop/dry rules[0].from[0] would deny it; in dry run, no ALLOW policy "
+            "would match: shop/dry-allow");
+}
+
+TEST_CASE("explain: a Service is denied where all of its backends are") {
+  Policies policies;
+  policies.add("never", kDeny, "shop/client");
+  const std::string why = "AuthorizationPolicy shop/never rules[0].from[0] denies " + kClient;
+  CHECK(policies.told("shop/client", "web:80") ==
+        "deny AuthorizationPolicy shop/never rules[0].from[0]: Service shop/web:80: " + why);
+  CHECK(policies.told("shop/client", "mixed:80") ==
+        "allow Service shop/mixed: Service shop/mixed:80: 10.1.0.9 is no enrolled pod of this node; 1 of 2 backends "
+        "would be short-circuited; 1 of 2 backends are denied: " +
+            why);
+  // A pod always reaches itself.
+  CHECK(policies.told("shop/client", "own:80").contains("; 1 of 2 backends are denied: "));
+  CHECK(policies.ask("shop/client", "own:80").at("verdict") == "allow");
 }
