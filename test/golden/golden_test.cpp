@@ -16,12 +16,15 @@
 #include <cstdlib>
 #include <filesystem>
 #include <fstream>
+#include <map>
 #include <set>
 #include <sstream>
 #include <string>
 #include <vector>
 
 #include "agent/compile/compile.h"
+#include "agent/compile/policies.h"
+#include "agent/compile/policy_compiler.h"
 #include "agent/compile/services.h"
 #include "agent/k8s/folder.h"
 #include "agent/state/store.h"
@@ -115,11 +118,35 @@ std::string compile_services(const model::Snapshot& snapshot, const std::string&
   return out;
 }
 
+// Who may connect to the pods, those that have the same set together; nothing where there are no policies.
+std::string compile_policies(const model::Snapshot& snapshot, compile::Compiled& compiled) {
+  compile::PolicyCompiler compiler;
+  compiler.update(snapshot, compiled);
+  std::map<std::string, std::string> pods_of;
+  for (const auto& pod : compiled.pods) {
+    const auto set = compiled.tables.policies.find(pod.netns_cookie);
+    if (!pod.enrolled || set == compiled.tables.policies.end()) continue;
+    auto& pods = pods_of[compile::to_text(*set->second)];
+    pods += (pods.empty() ? "" : " ") + pod.id.to_string();
+  }
+  std::map<std::string, std::string> sorted;
+  for (const auto& [set, pods] : pods_of) sorted.emplace(pods, set);
+  std::string out;
+  for (const auto& [pods, set] : sorted) {
+    out += "policy of " + pods + "\n";
+    std::istringstream lines(set);
+    for (std::string line; std::getline(lines, line);) out += "  " + line + "\n";
+  }
+  return out;
+}
+
 std::string run(const fs::path& folder) {
-  const auto facts = read_facts(folder / "facts.json");
+  auto facts = read_facts(folder / "facts.json");
   const auto snapshot = read_objects(folder / "objects");
+  facts.options.trust_domain = snapshot.mesh.value_or(model::MeshConfig{}).trust_domain;
   compile::NamespaceIds ids;
-  auto out = compile::to_text(compile::compile_tables(snapshot, facts.netns, facts.options, ids));
+  auto compiled = compile::compile_tables(snapshot, facts.netns, facts.options, ids);
+  auto out = compile::to_text(compiled) + compile_policies(snapshot, compiled);
   for (const auto& diagnostic : snapshot.diagnostics) out += to_text(diagnostic);
   return out + compile_services(snapshot, facts.options.node_name);
 }

@@ -45,8 +45,8 @@ class Scene {
     world.add_pod("shop", "c");
     world.add_pod("shop", "x");
     world.add_pod("shop", "out", {.mesh = "disabled"});
-    annotate("b", "underpass.dev/exclude-inbound-ports: \"9191\"");
-    annotate("x", "underpass.dev/exclude-outbound-ports: \"9090\"");
+    annotate("b", {{"underpass.dev/exclude-inbound-ports", "9191"}});
+    annotate("x", {{"underpass.dev/exclude-outbound-ports", "9090"}});
     for (const std::uint16_t port : {std::uint16_t{8080}, std::uint16_t{9090}, kOpen})
       for (const int family : {AF_INET, AF_INET6}) listeners_.push_back(listen_at(world.at("b"), family, {}, port));
     for (const char* name : {"a", "c", "x"}) world.wait_enrolled("shop", name);
@@ -122,11 +122,10 @@ class Scene {
     return {{"identity", nullptr}};
   }
 
-  void annotate(const std::string& name, const std::string& annotation) const {
-    auto text = to_yaml(world.pod_object("shop", name));
-    const std::string there = "  annotations:\n";
-    text.insert(text.find(there) + there.size(), "    " + annotation + "\n");
-    world.objects.put_text("pod-shop-" + name + ".yaml", text);
+  void annotate(const std::string& name, const Strings& annotations) const {
+    auto pod = world.pod_object("shop", name);
+    pod.annotations = annotations;
+    world.objects.put(pod);
   }
 
   std::vector<UniqueFd> listeners_;
@@ -221,9 +220,9 @@ TEST_CASE("explain: a Service of which some backends are denied") {
   auto spec =
       std::string(R"({"action": "DENY", "rules": [{"from": [{"source": {"serviceAccounts": ["shop/front"]}}]}],)") +
       R"( "selector": {"matchLabels": {"app": "b"}}})";
-  auto b = to_yaml(scene.world.pod_object("shop", "b"));
-  b.insert(b.find("  annotations:\n"), "  labels:\n    app: b\n");
-  scene.world.objects.put_text("pod-shop-b.yaml", b);
+  auto b = scene.world.pod_object("shop", "b");
+  b.labels = {{"app", "b"}};
+  scene.world.objects.put(b);
   scene.put(policy("never", spec), "never");
   put_backends({"b", "c"});
   CHECK(text_of(scene.explain("a", "web:80", true).at("reason")).contains("1 of 2 backends are denied: "));
