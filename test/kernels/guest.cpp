@@ -148,11 +148,11 @@ json::array cases_in(const std::string& xml) {
   return cases;
 }
 
-json::object run_tests(const Suite& suite) {
+json::object run_tests(const Suite& suite, const Agency& agency) {
   if (!fs::exists(built_program(suite.program))) return {{"missing", true}};
-  Command command{
-      .argv = {built_program(suite.program), "--reporters=xml", "--duration=true"},
-      .env = {"UNDERPASS_STREAMS=" + std::to_string(suite.streams), "UNDERPASS_SEED=100", "UNDERPASS_RECORDS_MB=2"}};
+  Command command{.argv = {built_program(suite.program), "--reporters=xml", "--duration=true"},
+                  .env = {"UNDERPASS_STREAMS=" + std::to_string(suite.streams), "UNDERPASS_SEED=100",
+                          "UNDERPASS_RECORDS_MB=2", "UNDERPASS_WORLDS=100", "UNDERPASS_STATE=" + agency.state()}};
   std::string filter;
   for (const std::string& name : suite.cases) filter += (filter.empty() ? "" : ",") + name;
   if (!filter.empty()) command.argv.push_back("--test-case=" + filter);
@@ -176,7 +176,7 @@ int run_all() {
     report("streams", [&] { return streams_of_pods(agency); });
     for (const Suite& suite : kSuites) {
       if (suite.accelerated && agency.stays_on_tcp) continue;
-      report(suite.step, [&] { return run_tests(suite); });
+      report(suite.step, [&] { return run_tests(suite, agency); });
     }
   }
   report("end", [] { return json::object{}; });

@@ -163,6 +163,10 @@ TEST_CASE_TEMPLATE("the datapath's decisions (bpf_tests)", Kernel, Bookworm, Bac
   check_suite(Kernel::kName, "bpf");
 }
 
+TEST_CASE_TEMPLATE("who may connect to whom (policy_tests)", Kernel, Bookworm, Backports, Newest) {
+  check_suite(Kernel::kName, "policy");
+}
+
 TEST_CASE_TEMPLATE("what tests stand on (harness_tests)", Kernel, Bookworm, Backports, Newest) {
   check_suite(Kernel::kName, "harness");
 }

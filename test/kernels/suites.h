@@ -18,6 +18,11 @@ struct Suite {
 
 inline const std::vector<Suite> kSuites{
     {.step = "bpf", .program = "bpf_tests"},
+    // Policy is in force on kernels without short-circuit, too.
+    {.step = "policy",
+     .program = "policy_tests",
+     .cases = {"policy: an ALLOW lets in*", "policy: who is not of the mesh*", "policy: what is denied is counted*",
+               "policy: a live connection*"}},
     {.step = "harness", .program = "harness_tests", .cases = {"pods reach each other*", "a task asleep*"}},
     {.step = "integrity",
      .program = "integrity_tests",

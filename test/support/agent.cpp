@@ -2,6 +2,7 @@
 #include "test/support/agent.h"
 
 #include <csignal>
+#include <cstdlib>
 #include <stdexcept>
 #include <utility>
 
@@ -15,6 +16,11 @@ std::string or_default(const std::string& given, const std::string& otherwise) {
 }
 
 }  // namespace
+
+std::string usual_state() {
+  const char* state = std::getenv("UNDERPASS_STATE");
+  return state != nullptr ? state : "ready";
+}
 
 Agent::Agent(const Sandbox& sandbox, Options options) : sandbox_(sandbox), options_(std::move(options)) {}
 

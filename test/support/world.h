@@ -23,7 +23,7 @@ class World {
  public:
   // Starts the agent, waits until it is in that state, and until both pods are enrolled as `settings` of the namespace
   // say.
-  explicit World(const Settings& settings = kAccelerated, const std::string& state = "ready",
+  explicit World(const Settings& settings = kAccelerated, const std::string& state = usual_state(),
                  const Agent::Options& options = {});
 
   // A pod with its network namespace and its object; `settings` are the pod's own.

@@ -47,9 +47,9 @@ TEST_CASE("policy: an ALLOW lets in whom it names, and nobody else, at once") {
   const Address to = local_address(listener.get());
   CHECK(dial(world, "a", to).empty());
   world.objects.put_text("policy.yaml", allow_from("nobody"));
-  CHECK(eventually(seconds(2), [&] { return is_refused(world, "a", to); }));
+  CHECK(eventually(seconds(10), [&] { return is_refused(world, "a", to); }));
   world.objects.put_text("policy.yaml", allow_from("default"));
-  CHECK(eventually(seconds(2), [&] { return dial(world, "a", to).empty(); }));
+  CHECK(eventually(seconds(10), [&] { return dial(world, "a", to).empty(); }));
   world.objects.remove_text("policy.yaml");
   CHECK(dial(world, "a", to).empty());
 }
@@ -61,7 +61,7 @@ TEST_CASE("policy: who is not of the mesh is judged where its SYN arrives") {
   const Address to = local_address(listener.get());
   CHECK(dial(world, "out", to).empty());
   world.objects.put_text("policy.yaml", allow_from("default"));
-  CHECK(eventually(seconds(2), [&] { return is_refused(world, "out", to); }));
+  CHECK(eventually(seconds(10), [&] { return is_refused(world, "out", to); }));
   CHECK(dial(world, "a", to).empty());
   // The agent is dead: the door stays shut.
   world.agent.kill9();
@@ -83,7 +83,7 @@ TEST_CASE("policy: what is denied is counted with the policy's name, what a dry 
   const UniqueFd listener = listen_at(world.at("b"), AF_INET);
   const Address to = local_address(listener.get());
   world.objects.put_text("policy.yaml", policy("never", R"({"action": "DENY", "rules": [{}]})"));
-  REQUIRE(eventually(seconds(2), [&] { return is_refused(world, "a", to); }));
+  REQUIRE(eventually(seconds(10), [&] { return is_refused(world, "a", to); }));
   for (int i = 0; i < 10; ++i) CHECK(is_refused(world, "a", to));
   CHECK(eventually(seconds(5), [&] { return cell_of(world, "never", "denied").to_number<int>() >= 10; }));
   CHECK(state_of(world, "never") == "active");
