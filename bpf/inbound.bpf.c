@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 OR GPL-2.0-only */
 /*
- * What comes to a pod, whoever sent it: other pods, other nodes, forgers. Loaded once for each pod that has a policy and
- * attached to its network namespace, since sk_lookup has no cookie to know that by.
+ * What comes to a pod, whoever sent it: other pods, other nodes, forgers. sk_lookup has no cookie to know the network
+ * namespace by, so each pod that has a policy has a program of its own there, a few instructions that leave the cookie in
+ * up_arrival and go on here (agent/dataplane/inbound.cpp).
  */
 #include "admit.h"
 #include "config.h"
@@ -9,8 +10,32 @@
 #include "pods.h"
 #include "sources.h"
 
-/* Of the network namespace that it is attached to. */
-const volatile __u64 up_server_netns = 0;
+struct {
+	__uint(type, BPF_MAP_TYPE_PROG_ARRAY);
+	__uint(max_entries, 1);
+	__type(key, __u32);
+	__type(value, __u32);
+	__uint(pinning, LIBBPF_PIN_BY_NAME);
+} up_inbounds SEC(".maps");
+
+/* Packets are looked up with softirqs off, so nothing comes between the door and what reads this. What asks for a socket
+ * from outside, as `ss` does, may read another's. */
+struct {
+	__uint(type, BPF_MAP_TYPE_PERCPU_ARRAY);
+	__uint(max_entries, 1);
+	__type(key, __u32);
+	__type(value, struct up_arrival);
+	__uint(pinning, LIBBPF_PIN_BY_NAME);
+} up_arrival SEC(".maps");
+
+static __always_inline __u64 up_arrived_at(void)
+{
+	const struct up_arrival *arrival;
+	__u32 only = 0;
+
+	arrival = bpf_map_lookup_elem(&up_arrival, &only);
+	return arrival ? arrival->server_netns : 0;
+}
 
 static __always_inline void up_lookup_addresses(struct bpf_sk_lookup *ctx, struct up_addr *client,
 						struct up_addr *server)
@@ -27,14 +52,14 @@ static __always_inline void up_lookup_addresses(struct bpf_sk_lookup *ctx, struc
 SEC("sk_lookup")
 int up_inbound(struct bpf_sk_lookup *ctx)
 {
-	struct up_source_key key = {.server_netns = up_server_netns};
+	__u64 server_netns = up_arrived_at(), client_netns = 0;
+	struct up_source_key key = {.server_netns = server_netns};
 	const struct up_config *config = up_config_get();
 	struct up_standing server = {}, client = {};
 	struct up_attempt attempt = {};
 	const struct up_source *source;
-	__u64 client_netns = 0;
 
-	if (ctx->protocol != IPPROTO_TCP || !up_standing_of(up_server_netns, &server) || !server.policy)
+	if (ctx->protocol != IPPROTO_TCP || !up_standing_of(server_netns, &server) || !server.policy)
 		return SK_PASS;
 	up_lookup_addresses(ctx, &key.client, &key.server);
 	key.client_port = ctx->remote_port;
@@ -46,14 +71,14 @@ int up_inbound(struct bpf_sk_lookup *ctx)
 	source = bpf_map_lookup_elem(&up_sources, &key);
 	if (source && bpf_ktime_get_ns() - source->created_ns < UP_SOURCE_TTL_NS) {
 		client_netns = source->client_netns;
-		if (client_netns == up_server_netns)
+		if (client_netns == server_netns)
 			return SK_PASS;
 		if (up_standing_of(client_netns, &client))
 			attempt.identity = client.identity;
 		else if (config && config->host_netns == client_netns)
 			attempt.identity = UP_IDENTITY_HOST;
 	}
-	return up_admits(&attempt, UP_SERVER, client_netns, up_server_netns) ? SK_PASS : SK_DROP;
+	return up_admits(&attempt, UP_SERVER, client_netns, server_netns) ? SK_PASS : SK_DROP;
 }
 
 char LICENSE[] SEC("license") = "GPL";

@@ -226,13 +226,16 @@ void Dataplane::remove_marks(const compile::Tables& wanted) {
 
 // Before the pod's row names its set: who comes by another way than connect() must not find the door open meanwhile.
 void Dataplane::update_guards(const compile::Tables& wanted, std::vector<Error>& errors) {
-  for (const auto& [cookie, set] : wanted.policies) {
-    if (guarded_.contains(cookie)) continue;
-    if (auto done = programs_->guard(cookie); !done)
-      errors.push_back({"policy of the pod in network namespace " + std::to_string(cookie) + ": " +
-                        done.error().message + ": only what dials it from a pod of this node is judged"});
-    else
-      guarded_.insert(cookie);
+  std::set<NetnsCookie> fresh;
+  for (const auto& [cookie, set] : wanted.policies)
+    if (!guarded_.contains(cookie)) fresh.insert(cookie);
+  if (!fresh.empty()) {
+    const auto failed = programs_->guard(fresh);
+    for (const auto& [cookie, error] : failed)
+      errors.push_back({"policy of the pod in network namespace " + std::to_string(cookie) + ": " + error.message +
+                        ": only what dials it from a pod of this node is judged"});
+    std::ranges::copy_if(fresh, std::inserter(guarded_, guarded_.end()),
+                         [&](NetnsCookie cookie) { return !failed.contains(cookie); });
   }
   // Those of an earlier agent have this one's program now, or go.
   guarded_.merge(foreign_guards_);

@@ -96,7 +96,7 @@ Result<compile::NetnsFact> probe_netns(const std::string& path) {
   return fact;
 }
 
-std::optional<UniqueFd> find_netns(NetnsCookie cookie) {
+std::map<NetnsCookie, UniqueFd> find_netns(const std::set<NetnsCookie>& cookies) {
   namespace fs = std::filesystem;
   std::error_code ignored;
   std::vector<std::string> paths;
@@ -104,8 +104,10 @@ std::optional<UniqueFd> find_netns(NetnsCookie cookie) {
   for (const auto& entry : fs::directory_iterator("/proc", ignored))
     if (std::isdigit(static_cast<unsigned char>(entry.path().filename().string()[0])) != 0)
       paths.push_back(entry.path() / "ns/net");
+  std::map<NetnsCookie, UniqueFd> out;
   std::set<ino_t> seen;
   for (const auto& path : paths) {
+    if (out.size() == cookies.size()) break;
     struct stat info{};
     if (::stat(path.c_str(), &info) != 0 || !seen.insert(info.st_ino).second) continue;
     auto fd = open_netns(path);
@@ -117,9 +119,15 @@ std::optional<UniqueFd> find_netns(NetnsCookie cookie) {
       found = *current;
       return {};
     });
-    if (done && found == cookie) return std::move(*fd);
+    if (done && cookies.contains(found)) out.emplace(found, std::move(*fd));
   }
-  return std::nullopt;
+  return out;
+}
+
+std::optional<UniqueFd> find_netns(NetnsCookie cookie) {
+  auto found = find_netns(std::set{cookie});
+  if (found.empty()) return std::nullopt;
+  return std::move(found.begin()->second);
 }
 
 }  // namespace underpass::dataplane

@@ -3,7 +3,9 @@
 #pragma once
 
 #include <functional>
+#include <map>
 #include <optional>
+#include <set>
 #include <string>
 
 #include "agent/compile/compile.h"
@@ -24,5 +26,7 @@ Result<compile::NetnsFact> probe_netns(const std::string& path);
 
 // The namespace that has this cookie, among those of named namespaces and of running processes.
 std::optional<UniqueFd> find_netns(NetnsCookie cookie);
+// The same of many at once: each namespace is looked into once. Those that are gone are not in it.
+std::map<NetnsCookie, UniqueFd> find_netns(const std::set<NetnsCookie>& cookies);
 
 }  // namespace underpass::dataplane

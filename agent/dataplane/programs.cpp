@@ -7,49 +7,26 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
-#include <array>
-#include <cstdarg>
-#include <cstdio>
 #include <cstring>
 #include <filesystem>
 #include <initializer_list>
 #include <tuple>
 
+#include "agent/dataplane/inbound.h"
 #include "agent/dataplane/iterator.h"
+#include "agent/dataplane/libbpf_words.h"
 #include "agent/dataplane/links.h"
 #include "agent/dataplane/netns.h"
 #include "agent/dataplane/pins.h"
-#include "inbound.skel.h"
 #include "underpass.skel.h"
 
 namespace underpass::dataplane {
 namespace {
 
-// libbpf explains failures by a callback without a context; its words are kept for the error that follows.
-thread_local std::string libbpf_words;
-
-int keep_words(libbpf_print_level level, const char* format, va_list arguments) {
-  if (level != LIBBPF_WARN || libbpf_words.size() > 600) return 0;
-  std::array<char, 512> line{};
-  std::vsnprintf(line.data(), line.size(), format, arguments);
-  libbpf_words += line.data();
-  return 0;
-}
-
-std::unexpected<Error> fail_libbpf(const std::string& what, int error) {
-  std::string message = what + ": " + std::strerror(error < 0 ? -error : error);
-  for (auto& c : libbpf_words)
-    if (c == '\n') c = ' ';
-  if (!libbpf_words.empty()) message += " (" + libbpf_words + ")";
-  return fail(message);
-}
-
-struct InboundDeleter {
-  void operator()(inbound_bpf* skeleton) const { inbound_bpf__destroy(skeleton); }
-};
-
-// ... and the netns cookie.
+// Of a pod's guard: this and the netns cookie.
 const std::string kInboundLink = "inbound_";
+
+std::string guard_name(NetnsCookie netns) { return kInboundLink + std::to_string(netns); }
 
 struct SkeletonDeleter {
   void operator()(underpass_bpf* skeleton) const { underpass_bpf__destroy(skeleton); }
@@ -83,6 +60,7 @@ struct Programs::Impl {
   std::string pin_dir;
   CallMeans calls = CallMeans::kNone;
   std::unique_ptr<underpass_bpf, SkeletonDeleter> skeleton;
+  std::unique_ptr<Inbound> inbound;  // null where nothing but inspecting is wanted
   Maps maps;
   ServiceMaps service_maps;
   PolicyMaps policy_maps;
@@ -122,8 +100,7 @@ int Programs::wake_map() const { return bpf_map__fd(impl_->skeleton->maps.up_wak
 
 Result<std::unique_ptr<Programs>> Programs::load(const std::string& pin_dir, Purpose purpose, Fitness fitness) {
   libbpf_set_strict_mode(LIBBPF_STRICT_ALL);
-  libbpf_set_print(keep_words);
-  libbpf_words.clear();
+  keep_libbpf_words();
 
   auto layout = check_layout(pin_dir);
   if (!layout) return std::unexpected(layout.error());
@@ -154,6 +131,11 @@ Result<std::unique_ptr<Programs>> Programs::load(const std::string& pin_dir, Pur
 
   if (const int error = underpass_bpf__load(impl->skeleton.get()); error != 0)
     return fail_libbpf("load the BPF programs", error);
+  if (run) {
+    auto inbound = Inbound::load(pin_dir);
+    if (!inbound) return std::unexpected(inbound.error());
+    impl->inbound = std::move(*inbound);
+  }
 
   const auto& maps = impl->skeleton->maps;
   impl->maps = Maps({
@@ -262,32 +244,21 @@ Result<void> Programs::serve(bool on, const std::string& cgroup_root) {
   return {};
 }
 
-Result<void> Programs::guard(NetnsCookie netns) {
-  const std::string path = impl_->link_path(kInboundLink + std::to_string(netns));
-  const auto place = find_netns(netns);
-  if (!place) return fail("network namespace " + std::to_string(netns) + " is gone");
-  bpf_object_open_opts options{};
-  options.sz = sizeof(options);
-  options.pin_root_path = impl_->pin_dir.c_str();
-  libbpf_words.clear();
-  const std::unique_ptr<inbound_bpf, InboundDeleter> skeleton(inbound_bpf__open_opts(&options));
-  if (!skeleton) return fail_libbpf("open the BPF object of inbound connections", errno);
-  skeleton->rodata->up_server_netns = netns;
-  if (const int error = inbound_bpf__load(skeleton.get()); error != 0)
-    return fail_libbpf("load the BPF program of inbound connections", error);
-  const int program_fd = bpf_program__fd(skeleton->progs.up_inbound);
-  if (UniqueFd link(bpf_obj_get(path.c_str())); link) {
-    if (bpf_link_update(link.get(), program_fd, nullptr) == 0) return {};
-    return fail_errno("replace the program of " + path);
+std::map<NetnsCookie, Error> Programs::guard(const std::set<NetnsCookie>& pods) {
+  std::map<NetnsCookie, Error> failed;
+  const auto places = find_netns(pods);
+  for (const auto netns : pods) {
+    const auto place = places.find(netns);
+    const auto done = place == places.end()
+                          ? Result<void>(fail("network namespace " + std::to_string(netns) + " is gone"))
+                          : impl_->inbound->guard(netns, place->second.get(), impl_->link_path(guard_name(netns)));
+    if (!done) failed.emplace(netns, done.error());
   }
-  const UniqueFd link(bpf_link_create(program_fd, place->get(), BPF_SK_LOOKUP, nullptr));
-  if (!link) return fail_errno("attach up_inbound to network namespace " + std::to_string(netns));
-  if (bpf_obj_pin(link.get(), path.c_str()) != 0) return fail_errno("pin " + path);
-  return {};
+  return failed;
 }
 
 Result<void> Programs::unguard(NetnsCookie netns) {
-  const std::string path = impl_->link_path(kInboundLink + std::to_string(netns));
+  const std::string path = impl_->link_path(guard_name(netns));
   if (::unlink(path.c_str()) != 0 && errno != ENOENT) return fail_errno("unpin " + path);
   return {};
 }

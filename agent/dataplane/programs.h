@@ -3,6 +3,7 @@
 // that live connections never notice a restart.
 #pragma once
 
+#include <map>
 #include <memory>
 #include <set>
 #include <string>
@@ -50,8 +51,9 @@ class Programs {
   // calls that everybody makes, so they are on only while there is a Service.
   Result<void> serve(bool on, const std::string& cgroup_root);
 
-  // Policy is asked of whatever comes to this pod, too, and not only by those who dial it. Works on without the agent.
-  Result<void> guard(NetnsCookie netns);
+  // Policy is asked of whatever comes to these pods, too, and not only by those who dial them. Works on without the
+  // agent. Those that could not be guarded, and why.
+  std::map<NetnsCookie, Error> guard(const std::set<NetnsCookie>& pods);
   // Not any more: it has no policy, or left.
   Result<void> unguard(NetnsCookie netns);
   // Those that are guarded, by an earlier agent too.

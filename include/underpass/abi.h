@@ -419,6 +419,11 @@ struct up_clauses {
 	__u64 words[UP_CLAUSE_WORDS];
 };
 
+/* up_arrival: PERCPU_ARRAY of 1: to whom the packet comes that is being looked up. */
+struct up_arrival {
+	__u64 server_netns;
+};
+
 #define UP_NO_CLAUSE 0xffffffffu
 #define UP_POLICY_CLOSED 0xffffffffu /* a number that no set ever has: nobody connects */
 
