@@ -10,6 +10,7 @@
 #include <sstream>
 #include <stdexcept>
 
+#include "test/bench/policy_objects.h"
 #include "test/bench/service_objects.h"
 #include "test/support/files.h"
 #include "test/support/sockets.h"
@@ -200,6 +201,34 @@ void Node::have_services(int count) {
     return world_.pinned.entries("up_services") == services && world_.pinned.entries("up_backends") == slots;
   });
   if (!there) throw std::runtime_error("Services do not come into the maps: " + world_.agent.log());
+}
+
+Pair Node::from_outside(Cpus cpus) const {
+  Pair pair = learned(cpus);
+  pair.variant = "from outside";
+  pair.client = direct(cpus).client;
+  return pair;
+}
+
+void Node::have_policies(int count) {
+  const bool in_shop = !auto_problem_.empty();
+  const std::string ns = in_shop ? "shop" : "learned";
+  const std::string file = "policies.yaml";
+  if (count == 0) {
+    world_.objects.remove_text(file);
+  } else {
+    std::string text;
+    for (int i = 0; i + 1 < count; ++i) text += "---\n" + policy_text(ns, i);
+    world_.objects.put_text(file, text + "---\n" + last_policy_text(ns, ns, world_.at(kPlain[0]).v4));
+  }
+  const auto server = world_.net.cookie(in_shop ? kShop[1] : kLearned[1]);
+  // The last is two clauses.
+  const std::uint32_t clauses = count == 0 ? 0 : static_cast<std::uint32_t>(count) + 1;
+  const bool there = test::eventually(test::seconds(30), [&] {
+    const auto pod = world_.pinned.pod(server);
+    return pod && world_.pinned.clauses_of(pod->policy) == clauses;
+  });
+  if (!there) throw std::runtime_error("policies do not come into the maps: " + world_.agent.log());
 }
 
 Place Node::unenrolled(int cpu) const {

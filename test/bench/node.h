@@ -56,6 +56,11 @@ class Node {
   // So many other Services, with ten endpoints each; waits until they are in the maps.
   void have_services(int count);
 
+  // A client that is not enrolled, and the server of learned().
+  [[nodiscard]] Pair from_outside(Cpus cpus) const;
+  // So many policies for that server, of which the last lets in both of its clients; waits until they are in force.
+  void have_policies(int count);
+
   // As `underpassctl connections` tells it, of every connection to the pair's server that stands.
   struct Way {
     std::string way;

@@ -1,17 +1,13 @@
 // SPDX-License-Identifier: Apache-2.0
 // The rows of a large cluster: 10,000 Services and 100,000 endpoints. How long an agent needs for them at its start,
 // what it then is in memory, and what one change of an EndpointSlice costs it.
-#include <poll.h>
-
 #include <algorithm>
-#include <ctime>
-#include <functional>
 #include <stdexcept>
 #include <string>
 
+#include "test/bench/agent_cost.h"
 #include "test/bench/rows.h"
 #include "test/bench/service_objects.h"
-#include "test/bench/syscall_count.h"
 #include "test/support/agent.h"
 #include "test/support/files.h"
 #include "test/support/pinned.h"
@@ -21,23 +17,14 @@ namespace underpass::bench {
 namespace {
 
 using test::Clock;
-using Kind = Bound::Kind;
 
+constexpr const char* kGroup = "services-scale";
 constexpr int kFiles = 1000;
 constexpr std::size_t kServices = std::size_t{kFiles} * kServicesOfFile;
 constexpr std::size_t kSlots = kServices * kEndpointsOfService;
 constexpr int kChanges = 50;
 
 double seconds_since(Clock::time_point begin) { return Seconds(Clock::now() - begin).count(); }
-
-// CPU time of all threads of a process, those that ended included.
-double cpu_ms(pid_t pid) {
-  clockid_t clock{};
-  timespec used{};
-  if (::clock_getcpuclockid(pid, &clock) != 0 || ::clock_gettime(clock, &used) != 0)
-    throw std::runtime_error("no CPU clock of process " + std::to_string(pid));
-  return static_cast<double>(used.tv_sec) * 1e3 + static_cast<double>(used.tv_nsec) / 1e6;
-}
 
 double rss_mib(pid_t pid) {
   const std::string text = test::read_file("/proc/" + std::to_string(pid) + "/status");
@@ -89,44 +76,6 @@ class Cluster {
   test::Pinned pinned_{sandbox_};
 };
 
-struct Cost {
-  double cpu_ms = 0;
-  double writes = 0;
-};
-
-Cost used_while(pid_t pid, const std::function<void()>& what) {
-  const MapWrites writes(pid);
-  const double before = cpu_ms(pid);
-  what();
-  return {.cpu_ms = cpu_ms(pid) - before, .writes = static_cast<double>(writes.count())};
-}
-
-// Per change, net of what the agent uses in the same time without one.
-Cost measure_changes(Cluster& cluster) {
-  const auto begin = Clock::now();
-  const Cost busy = used_while(cluster.pid(), [&] {
-    for (int i = 0; i < kChanges; ++i) cluster.change(i + 1);
-  });
-  const auto duration = std::chrono::duration_cast<test::milliseconds>(Clock::now() - begin);
-  const Cost idle =
-      used_while(cluster.pid(), [&] { ::poll(nullptr, 0, static_cast<int>(duration.count())); });  // nothing happens
-  return {.cpu_ms = (busy.cpu_ms - idle.cpu_ms) / kChanges, .writes = (busy.writes - idle.writes) / kChanges};
-}
-
-// A row of one series against a number rather than another variant.
-Row bounded_row(const std::string& title, const std::string& conditions, const std::string& unit, double most) {
-  Row row{.group = "services-scale", .title = title, .conditions = conditions, .unit = unit};
-  row.series = {{"agent", {}}, {"bound", {}}};
-  row.comparisons = {{"agent", "bound", Bound{Kind::kAtMost, 1.0}}};
-  row.note = "The bound is what is asked for: " + std::to_string(static_cast<int>(most)) + " " + unit + ".";
-  return row;
-}
-
-void add(Row& row, double value, double most) {
-  row.of("agent").push_back(value);
-  row.of("bound").push_back(most);
-}
-
 }  // namespace
 
 std::vector<Row> measure_service_scale(const Plan& plan) {
@@ -134,18 +83,19 @@ std::vector<Row> measure_service_scale(const Plan& plan) {
   const int rounds = std::min(plan.rounds, 3);
   const std::string all = "10,000 Services, 100,000 endpoints, 1,000 files, " + std::to_string(rounds) + " agents";
   const std::string changes = all + ", mean of " + std::to_string(kChanges) + " changes of one slice, net of idling";
-  Row load = bounded_row("from the start of the agent until all Services are in the maps", all, "s", kLoadSeconds);
-  Row memory = bounded_row("resident memory of the agent", all, "MiB", kMemoryMib);
-  Row cpu = bounded_row("CPU time of one change of an EndpointSlice", changes, "ms", kChangeMs);
-  Row writes{.group = "services-scale", .title = "map writes of one change", .conditions = changes, .unit = "calls"};
+  Row load =
+      bounded_row(kGroup, "from the start of the agent until all Services are in the maps", all, "s", kLoadSeconds);
+  Row memory = bounded_row(kGroup, "resident memory of the agent", all, "MiB", kMemoryMib);
+  Row cpu = bounded_row(kGroup, "CPU time of one change of an EndpointSlice", changes, "ms", kChangeMs);
+  Row writes{.group = kGroup, .title = "map writes of one change", .conditions = changes, .unit = "calls"};
   for (int round = 1; round <= rounds; ++round) {
     plan.progress("10,000 Services: agent " + std::to_string(round) + " of " + std::to_string(rounds));
     Cluster cluster;
-    add(load, cluster.load(), kLoadSeconds);
-    const Cost change = measure_changes(cluster);
-    add(cpu, change.cpu_ms, kChangeMs);
+    add_bounded(load, cluster.load(), kLoadSeconds);
+    const AgentCost change = cost_of_changes(cluster.pid(), kChanges, [&](int i) { cluster.change(i + 1); });
+    add_bounded(cpu, change.cpu_ms, kChangeMs);
     writes.of("agent").push_back(change.writes);
-    add(memory, rss_mib(cluster.pid()), kMemoryMib);
+    add_bounded(memory, rss_mib(cluster.pid()), kMemoryMib);
   }
   return {load, memory, cpu, writes};
 }

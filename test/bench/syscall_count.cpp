@@ -8,6 +8,7 @@
 #include <sys/syscall.h>
 #include <unistd.h>
 
+#include <cerrno>
 #include <cstdlib>
 #include <string>
 
@@ -52,6 +53,7 @@ MapWrites::MapWrites(pid_t pid) {
   for (const auto& task : test::fs::directory_iterator("/proc/" + std::to_string(pid) + "/task")) {
     const int tid = std::stoi(task.path().filename().string());
     UniqueFd counter(static_cast<int>(::syscall(SYS_perf_event_open, &attributes, tid, -1, -1, PERF_FLAG_FD_CLOEXEC)));
+    if (!counter && errno == ESRCH) continue;  // it looked into a network namespace, and ended
     if (!counter) test::throw_errno("perf_event_open sys_enter_bpf");
     if (::ioctl(counter.get(), PERF_EVENT_IOC_SET_FILTER, filter.c_str()) != 0)
       test::throw_errno("filter of sys_enter_bpf");

@@ -93,6 +93,11 @@ std::optional<up_pod> Pinned::pod(std::uint64_t netns_cookie) const {
   return lookup<up_pod>(folder_ / "up_pods", netns_cookie);
 }
 
+std::uint32_t Pinned::clauses_of(std::uint32_t set) const {
+  const std::optional<up_policy> policy = lookup<up_policy>(folder_ / "up_policies", set);
+  return policy ? policy->clauses : 0;
+}
+
 std::uint64_t Pinned::budget_used(std::uint64_t netns_cookie) const {
   const std::optional<up_budget> budget = lookup<up_budget>(folder_ / "up_budget", netns_cookie);
   return budget ? budget->used : 0;

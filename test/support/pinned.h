@@ -32,6 +32,8 @@ class Pinned {
   // ... with this id: that socket's cookie.
   [[nodiscard]] std::optional<up_conn> connection_of(std::uint64_t id) const;
   [[nodiscard]] std::optional<up_pod> pod(std::uint64_t netns_cookie) const;
+  // Of the set with this number; 0: there is none.
+  [[nodiscard]] std::uint32_t clauses_of(std::uint32_t set) const;
   // Tokens out towards the pod with this cookie; 0: of the node.
   [[nodiscard]] std::uint64_t budget_used(std::uint64_t netns_cookie) const;
   [[nodiscard]] std::size_t entries(const std::string& map) const;
