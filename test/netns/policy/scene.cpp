@@ -26,7 +26,7 @@ std::string allow_accounts(const std::string& list) {
 std::string allow_account(const std::string& account) { return allow_accounts("\"shop/" + account + '"'); }
 
 Scene::Scene(const std::string& mode, const Agent::Options& options)
-    : world({.mesh = "enabled", .short_circuit = mode}, "ready", options) {
+    : world({.mesh = "enabled", .short_circuit = mode}, usual_state(), options) {
   for (const char* name : {"web", "evil"}) {
     world.net.add(name);
     put(name, name);
