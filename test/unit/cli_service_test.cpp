@@ -113,6 +113,9 @@ TEST_CASE("underpassctl explain: the exit code is the verdict") {
   CHECK(ask(result(R"({"verdict":"allow","way":"direct"})")).out.starts_with("VERDICT     allow\n"));
   CHECK(ask(result(R"({"verdict":"deny","reason":"why"})")).code == 1);
   CHECK(ask(result(R"({"verdict":"deny","reason":"why"})")).out.contains("REASON      why\n"));
+  const auto by = R"({"verdict":"deny","decidedBy":{"kind":"AuthorizationPolicy","namespace":"shop","name":"web",)"
+                  R"("rule":"rules[0].from[1]"}})";
+  CHECK(ask(result(by)).out.contains("DECIDED BY  AuthorizationPolicy shop/web rules[0].from[1]\n"));
   CHECK(ask(result("{}")).code == 1);
   CHECK(ask(admin::refuse(admin::ErrorCode::kUsage, "to: odd")).code == 2);
   CHECK(ask(admin::refuse(admin::ErrorCode::kNotFound, "Pod shop/web: not found on this node")).code == 4);
@@ -136,6 +139,24 @@ TEST_CASE("underpassctl explain: what the agent is asked") {
                                              {"method", "GET"},
                                              {"path", "/a"},
                                              {"headers", {"x: y", "z:"}}});
+}
+
+TEST_CASE("underpassctl policies") {
+  const std::string rows =
+      R"([{"kind":"AuthorizationPolicy","namespace":"shop","name":"web","state":"active","path":null,"cause":null,)"
+      R"("since":null,"denied":12,"dryRunDenied":3,"audited":4},)"
+      R"({"kind":"PeerAuthentication","namespace":"shop","name":"default","state":"refused","path":"spec.mtls.mode",)"
+      R"("cause":"unknown","since":null,"denied":0,"dryRunDenied":0,"audited":0}])";
+  FakeAgent agent({result(rows)});
+  CHECK(agent.run({"policies", "-o", "json"}).out == rows + "\n");
+  CHECK(agent.run({"policies"}).out ==
+        "KIND                 NAMESPACE  NAME     STATE    DENIED  DRY RUN  AUDIT  WHY\n"
+        "AuthorizationPolicy  shop       web      active       12        3      4  -\n"
+        "PeerAuthentication   shop       default  refused       0        0      0  spec.mtls.mode: unknown\n");
+  CHECK(agent.asked().back() == json::object{{"command", "policies"}});
+  FakeAgent none({result("[]")});
+  CHECK(none.run({"policies"}).err == "no policies\n");
+  CHECK(run_ctl({"policies", "--help"}).out.contains("dryRunDenied, audited}]"));
 }
 
 TEST_CASE("underpassctl flows: those there are") {
