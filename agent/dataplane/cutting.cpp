@@ -11,6 +11,7 @@
 #include "agent/dataplane/netns.h"
 #include "agent/dataplane/sock_destroy.h"
 #include "agent/dataplane/sock_list.h"
+#include "underpass/unique_fd.h"
 
 namespace underpass::dataplane {
 namespace {
@@ -58,25 +59,27 @@ void report(const up_conn& record, Result<void> done, Cut& out) {
     out.errors.push_back({"cut " + describe(record) + ": " + done.error().message});
 }
 
+using Places = std::map<NetnsCookie, UniqueFd>;
+
 // What stands in the network namespaces of pods, each listed once.
 class Sockets {
  public:
-  explicit Sockets(Cut& out) : out_(out) {}
+  Sockets(const Places& places, Cut& out) : places_(places), out_(out) {}
 
   const std::vector<TcpSocket>& of(NetnsCookie netns) {
-    const auto [place, fresh] = lists_.try_emplace(netns);
-    if (!fresh) return place->second;
-    const auto fd = find_netns(netns);
-    if (!fd) return place->second;
-    auto listed = list_tcp_sockets(fd->get());
+    const auto [list, fresh] = lists_.try_emplace(netns);
+    const auto place = places_.find(netns);
+    if (!fresh || place == places_.end()) return list->second;
+    auto listed = list_tcp_sockets(place->second.get());
     if (listed)
-      place->second = std::move(*listed);
+      list->second = std::move(*listed);
     else
       out_.errors.push_back(listed.error());
-    return place->second;
+    return list->second;
   }
 
  private:
+  const Places& places_;
   Cut& out_;
   std::map<NetnsCookie, std::vector<TcpSocket>> lists_;
 };
@@ -134,7 +137,10 @@ Cut cut_unrecorded(const CutInput& input, const std::set<NetnsCookie>& pods) {
   if (pods.empty()) return out;
   // In this order: of a connection that comes meanwhile, whose server's end is listed, there is the record, and the
   // client's end is listed too.
-  Sockets servers(out), clients(out);
+  std::set<NetnsCookie> all;
+  for (const auto& [netns, pod] : input.tables.pods) all.insert(netns);
+  const auto places = find_netns(all);
+  Sockets servers(places, out), clients(places, out);
   for (const auto netns : pods) servers.of(netns);
   const auto recorded = recorded_sockets(input.maps);
   for (const auto netns : pods) {
