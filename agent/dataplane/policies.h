@@ -39,7 +39,7 @@ class Policies {
   // still be on their way.
   [[nodiscard]] compile::Denier denier_of(std::uint32_t number, std::uint32_t clause) const;
 
-  static constexpr std::uint32_t kClosed = 0xffffffff;  // no set: nobody connects
+  static constexpr std::uint32_t kClosed = UP_POLICY_CLOSED;
 
  private:
   struct Present {
