@@ -57,16 +57,16 @@ static __always_inline void up_denied_tell(const struct up_attempt *attempt, __u
 	bpf_ringbuf_submit(flow, BPF_RB_NO_WAKEUP);
 }
 
-/* Decides by the set that the server's row names. One that goes meanwhile has a successor: the row is read again. */
+/* Decides by the set that the server's row named. One that is gone has a successor: the row is read again. */
 static __always_inline void up_judge_attempt(struct up_attempt *attempt, __u64 server_netns, struct up_verdict *out)
 {
 	for (int i = 0; i < UP_ATTEMPTS; i++) {
 		struct up_standing server = {};
 
-		up_standing_of(server_netns, &server);
-		attempt->set = server.policy;
 		if (up_policy_decide(attempt, out))
 			return;
+		up_standing_of(server_netns, &server);
+		attempt->set = server.policy;
 	}
 }
 

@@ -64,6 +64,7 @@ int up_inbound(struct bpf_sk_lookup *ctx)
 	up_lookup_addresses(ctx, &key.client, &key.server);
 	key.client_port = ctx->remote_port;
 	key.server_port = bpf_htons(ctx->local_port);
+	attempt.set = server.policy;
 	attempt.identity = UP_IDENTITY_UNAUTHENTICATED;
 	attempt.client = key.client;
 	attempt.server = key.server;

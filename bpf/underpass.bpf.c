@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0 OR GPL-2.0-only
 /* The entry points, and nothing else: each hands its context to the header that owns the concept. */
 #include "calls.h"
+#include "connect.h"
 #include "establish.h"
 #include "kernel.h"
 #include "short_circuit.h"

@@ -1,0 +1,144 @@
+/* SPDX-License-Identifier: Apache-2.0 OR GPL-2.0-only */
+/* connect(): where it is led, whether it may, and which way it may go; kept with the socket for what comes after. */
+#ifndef UNDERPASS_BPF_CONNECT_H
+#define UNDERPASS_BPF_CONNECT_H
+
+#include "address.h"
+#include "admit.h"
+#include "config.h"
+#include "conns.h"
+#include "dial.h"
+#include "kernel.h"
+#include "pods.h"
+
+/* The kernel takes zero-copy sending from a socket that is mapped after its file exists (SOCK_SUPPORT_ZC, since 6.0):
+ * IORING_OP_SEND_ZC fails there, and nothing announces it. Accepted sockets are mapped before that and keep it. */
+static __always_inline bool up_task_has_io_uring(void)
+{
+	struct task_struct *task = (struct task_struct *)bpf_get_current_task();
+
+	return bpf_core_field_exists(task->io_uring) && BPF_CORE_READ(task, io_uring, xa.xa_head);
+}
+
+/* May this connection be short-circuited? Kept with the socket for sockops. `server` is null where it is no enrolled pod
+ * of this node. */
+static __always_inline void up_decide(struct bpf_sock *sk, const struct up_pod *client, const struct up_pod *server)
+{
+	struct up_sk *me;
+
+	me = bpf_sk_storage_get(&up_sk, sk, 0, BPF_SK_STORAGE_GET_F_CREATE);
+	if (!me)
+		return;
+	me->alone = 0;
+	if (!server)
+		me->why = UP_WHY_NOT_LOCAL;
+	else if (!up_kernel_is_fit)
+		me->why = UP_WHY_KERNEL;
+	else if (up_task_has_io_uring())
+		me->why = UP_WHY_IO_URING;
+	else
+		me->why = up_pair_why(client, server);
+}
+
+/* The address that the SYN will come from: what the socket is bound to, else the pod's own of that family. */
+static __always_inline void up_source_address(struct bpf_sock *sk, bool v6, const struct up_pod *client,
+					      const struct up_addr *destination, struct up_addr *out)
+{
+	if (v6)
+		up_addr_set6_from(out, sk->src_ip6);
+	else
+		up_addr_set4(out, sk->src_ip4);
+	if (up_addr_is_unspecified(out))
+		*out = up_addr_is_v4(destination) ? client->ip4 : client->ip6;
+}
+
+/* May this pod connect there? To itself it always may. */
+static __always_inline bool up_may_dial(struct bpf_sock *sk, bool v6, const struct up_pod *client, __u64 netns,
+					__u64 peer, const struct up_dial *dial)
+{
+	struct up_standing standing = {};
+	struct up_attempt attempt = {
+		.server = dial->addr,
+		.port = bpf_ntohs(dial->port),
+	};
+
+	if (peer == netns || !up_standing_of(peer, &standing) || !standing.policy)
+		return true;
+	attempt.set = standing.policy;
+	if (up_standing_of(netns, &standing))
+		attempt.identity = standing.identity;
+	up_source_address(sk, v6, client, &dial->addr, &attempt.client);
+	return up_admits(&attempt, UP_CLIENT, netns, peer);
+}
+
+static __always_inline bool up_is_below_pods(const struct up_config *config)
+{
+	return bpf_get_current_ancestor_cgroup_id(config->pods_level) == config->pods_cgroup;
+}
+
+/*
+ * Who dials is no enrolled pod. One of the node's own processes, as the kubelet is with its probes, gets a source record,
+ * by which its SYN is told from a stranger's; a pod that uses the host's network is none of them, since it is below the
+ * pods' cgroup. Who is below it in another namespace is a pod, and may be one that is not known yet.
+ */
+static __always_inline int up_on_foreign_dial(struct bpf_sock_addr *ctx, struct bpf_sock *sk, bool v6, __u64 netns)
+{
+	const struct up_config *config = up_config_get();
+	struct up_addr destination;
+	struct up_sk *me;
+	bool own;
+
+	if (!config || !config->pods_cgroup || !(config->policed || config->deny_unknown))
+		return UP_ALLOW;
+	up_context_addr(ctx, v6, &destination);
+	if (up_addr_is_loopback(&destination))
+		return UP_ALLOW;
+	if (config->host_netns != netns) {
+		if (config->deny_unknown && up_is_below_pods(config) && !bpf_map_lookup_elem(&up_known, &netns))
+			return up_deny();
+		return UP_ALLOW;
+	}
+	if (!config->policed || ctx->protocol != IPPROTO_TCP || !up_netns_of(&destination, netns))
+		return UP_ALLOW;
+	own = !up_is_below_pods(config);
+	me = bpf_sk_storage_get(&up_sk, sk, 0, own ? BPF_SK_STORAGE_GET_F_CREATE : 0);
+	if (me)
+		me->alone = own; /* a socket that dialled before may have changed hands */
+	return UP_ALLOW;
+}
+
+/* connect() of a pod: where it is led, whether it may, and which way it may go. */
+static __always_inline int up_on_dial(struct bpf_sock_addr *ctx, bool v6)
+{
+	__u64 netns = bpf_get_netns_cookie(ctx);
+	const struct up_pod *client = up_pod_find(netns);
+	struct up_dial dial = {.netns = netns, .protocol = ctx->protocol};
+	struct bpf_sock *sk = ctx->sk;
+	const struct up_pod *server;
+	__u64 peer;
+
+	if (!sk || (dial.protocol != IPPROTO_TCP && dial.protocol != IPPROTO_UDP))
+		return UP_ALLOW;
+	if (!client)
+		return up_on_foreign_dial(ctx, sk, v6, netns);
+	dial.sticky = client->hash;
+	dial.random = bpf_get_prandom_u32();
+	dial.port = ctx->user_port;
+	if (dial.protocol == IPPROTO_TCP && up_excludes(client, netns, dial.port)) {
+		bpf_sk_storage_delete(&up_sk, sk);
+		return UP_ALLOW;
+	}
+	up_context_addr(ctx, v6, &dial.addr);
+	if (up_translate(ctx, sk, v6, &dial) == UP_DENY)
+		return UP_DENY;
+	if (dial.protocol != IPPROTO_TCP)
+		return UP_ALLOW;
+	peer = up_netns_of(&dial.addr, netns);
+	server = peer ? up_pod_find(peer) : NULL;
+	if (peer && !up_may_dial(sk, v6, client, netns, peer, &dial))
+		return up_deny();
+	up_decide(sk, client, server);
+	return UP_ALLOW;
+}
+
+#endif /* UNDERPASS_BPF_CONNECT_H */
