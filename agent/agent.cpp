@@ -33,6 +33,7 @@
 #include "agent/k8s/dir_source.h"
 #include "agent/learn/workloads.h"
 #include "agent/learn/workloads_file.h"
+#include "agent/log_lines.h"
 #include "agent/metrics.h"
 #include "agent/policing.h"
 #include "agent/serving.h"
@@ -51,39 +52,6 @@ Result<void> make_folder(const std::string& flag, const std::string& path) {
   std::filesystem::create_directories(path, error);
   if (error) return fail(flag + " " + path + ": " + error.message());
   return {};
-}
-
-// What was learned of a workload, in the log.
-void log_change(const learn::Change& change) {
-  const auto& verdict = change.verdict;
-  const auto workload = change.workload.to_string();
-  if (verdict.state == learn::State::kOn) {
-    spdlog::info("workload-on workload={} connections={} reads={}", workload, verdict.connections, verdict.reads);
-    return;
-  }
-  std::string traits;
-  for (const auto& trait : verdict.traits) traits += (traits.empty() ? "" : ",") + trait;
-  spdlog::log(change.late ? spdlog::level::warn : spdlog::level::info, "workload-off workload={} trait={} late={}",
-              workload, traits, change.late);
-}
-
-// Where a pod stands in the log.
-void log_change(const compile::PodStatus& now, const compile::PodStatus* before) {
-  const bool was_enrolled = before != nullptr && before->enrolled;
-  if (now.enrolled && !was_enrolled)
-    spdlog::info("pod-enrolled pod={} identity={} netns={}", now.id.to_string(), now.identity, now.netns_cookie);
-  else if (now.refused && (before == nullptr || before->reason != now.reason))
-    spdlog::warn("pod-refused pod={} reason=\"{}\"", now.id.to_string(), now.reason);
-  else if (was_enrolled && !now.enrolled)
-    spdlog::info("pod-left pod={} reason=\"{}\"", now.id.to_string(), now.reason);
-}
-
-std::string diagnostic_name(const model::Diagnostic& diagnostic) {
-  std::string name = diagnostic.kind;
-  if (!diagnostic.id.name.empty())
-    name += " " + (diagnostic.id.ns.empty() ? diagnostic.id.name : diagnostic.id.to_string());
-  if (!diagnostic.path.empty()) name += (name.empty() ? "" : ": ") + diagnostic.path;
-  return name + ": " + diagnostic.cause;
 }
 
 }  // namespace
@@ -293,7 +261,7 @@ class Agent::Impl : public std::enable_shared_from_this<Agent::Impl> {
         spdlog::error("apply-failed {}", error.message);
         problems_.push_back(error.message);
       }
-      log_cut();
+      log_cut(dataplane_->take_cut());
     }
     for (auto& pod : compiled.pods) {
       if (!dataplane_ && pod.enrolled) {
@@ -305,11 +273,6 @@ class Agent::Impl : public std::enable_shared_from_this<Agent::Impl> {
     }
     pods_ = std::move(compiled.pods);
     serving_.update(snapshot, store_.take_changes(), dataplane_.get());
-  }
-
-  void log_cut() {
-    for (const auto& connection : dataplane_->take_cut())
-      spdlog::info("connection-cut connection=\"{}\" reason=policy", connection);
   }
 
   // Waits for BPF to name a connection that is to be looked at.
@@ -374,7 +337,7 @@ class Agent::Impl : public std::enable_shared_from_this<Agent::Impl> {
     if (dataplane_) {
       attend();
       auto done = dataplane_->tick(policing_.numbers());
-      log_cut();
+      log_cut(dataplane_->take_cut());
       if (!done && done.error().message != tick_problem_) spdlog::error("tick-failed {}", done.error().message);
       tick_problem_ = done ? "" : done.error().message;
       follow();

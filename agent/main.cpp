@@ -8,6 +8,7 @@
 #include <array>
 #include <boost/asio/io_context.hpp>
 #include <boost/asio/signal_set.hpp>
+#include <iostream>
 #include <map>
 #include <string>
 
@@ -48,19 +49,16 @@ void describe(CLI::App& app, underpass::AgentOptions& options, std::string& sour
       ->capture_default_str();
   app.add_option("--cgroup-root", options.cgroup_root,
                  "Attach here; only sockets made below it are seen. Default: the cgroup2 mount found in /proc/mounts.");
-  auto* pods_cgroup = app.add_option(
+  app.add_option(
       "--pods-cgroup", options.pods_cgroup,
-      "The cgroup below which all pods are, those that use the host's network too. The node's own processes, which "
-      "are\n"
-      "outside of it, reach the ports of probes whatever the policy. Default: the whole --cgroup-root, so nobody is.");
-  app.add_option("--unknown-pods", unknown_pods,
-                 "allow or deny: may who is below --pods-cgroup connect, in a network namespace that is of no pod that "
-                 "the\nagent knows? With deny a pod that starts connects nowhere until it is known.")
+      "Below it are all pods, those that use the host's network too. The node's own processes are outside, and "
+      "reach the ports of probes whatever the policy. Default: the --cgroup-root, so nobody is outside.");
+  app.add_option(
+         "--unknown-pods", unknown_pods,
+         "allow or deny: may a process below --pods-cgroup connect while its network namespace is of no pod that "
+         "the agent knows?")
       ->capture_default_str()
-      ->check(CLI::IsMember({"allow", "deny"}))
-      ->each([pods_cgroup](const std::string& value) {
-        if (value == "deny") pods_cgroup->required();
-      });
+      ->check(CLI::IsMember({"allow", "deny"}));
   app.add_option("--bpffs", options.bpffs, "A bpffs, or a folder of one; the pins go into its subfolder underpass/.")
       ->capture_default_str();
   app.add_option("--run-dir", options.run_dir, "For the admin socket.")->capture_default_str();
@@ -111,6 +109,11 @@ int main(int argc, char** argv) {
     return app.exit(error) == 0 ? 0 : kUsage;
   }
   options.deny_unknown_pods = unknown_pods == "deny";
+  if (options.deny_unknown_pods && options.pods_cgroup.empty()) {
+    std::cerr << "--unknown-pods deny needs --pods-cgroup: what is below it and of no known pod connects nowhere\n"
+                 "Run with --help for more information.\n";
+    return kUsage;
+  }
   options.source_dir = source.substr(kDir.size());
   spdlog::set_default_logger(spdlog::stderr_logger_mt("underpassd"));
   spdlog::set_pattern("%Y-%m-%dT%H:%M:%S.%e%z %l %v");

@@ -4,8 +4,8 @@
 #include <arpa/inet.h>
 
 #include <algorithm>
+#include <iterator>
 #include <map>
-#include <optional>
 #include <utility>
 
 #include "agent/dataplane/netns.h"
@@ -18,11 +18,44 @@ namespace {
 
 using compile::Identity;
 
-Result<void> destroy_end(const up_conn& record, unsigned end) {
-  const up_end& local = record.end[end];
-  auto netns = find_netns(local.netns_cookie);
-  if (!netns) return {};
-  return destroy_socket(netns->get(), local, record.end[1 - end]);
+// Those that will be asked for, found together when the first one is: to find one, all are looked into.
+class Namespaces {
+ public:
+  explicit Namespaces(std::set<NetnsCookie> expected) : expected_(std::move(expected)) {}
+
+  // Null: it is gone, or of nobody (0).
+  const UniqueFd* find(NetnsCookie netns) {
+    if (netns == 0) return nullptr;
+    if (!found_.contains(netns) && !missing_.contains(netns)) {
+      expected_.insert(netns);
+      look();
+    }
+    const auto place = found_.find(netns);
+    return place == found_.end() ? nullptr : &place->second;
+  }
+
+ private:
+  void look() {
+    found_.merge(find_netns(expected_));
+    std::ranges::copy_if(expected_, std::inserter(missing_, missing_.end()),
+                         [&](NetnsCookie netns) { return !found_.contains(netns); });
+    expected_.clear();
+  }
+
+  std::set<NetnsCookie> expected_, missing_;
+  std::map<NetnsCookie, UniqueFd> found_;
+};
+
+// The end that did it first, so that the other one gets a RST as it would from TCP. Some kernels send none for a socket
+// that its application has closed, and one in TIME_WAIT cannot; then the other end is ended here.
+Result<void> reset_in(Namespaces& namespaces, const up_conn& record) {
+  const unsigned first = record.broken_end & 1;
+  for (const unsigned end : {first, 1 - first}) {
+    const auto* place = namespaces.find(record.end[end].netns_cookie);
+    if (place == nullptr) continue;
+    if (auto done = destroy_socket(place->get(), record.end[end], record.end[1 - end]); !done) return done;
+  }
+  return {};
 }
 
 // Of the pod in this network namespace; nobody where there is none.
@@ -52,25 +85,23 @@ bool is_allowed(const CutInput& input, const up_conn& record) {
   return is_allowed(input, client.cookie != 0 ? identity_of(input, client.netns_cookie) : Identity{}, client, server);
 }
 
-void report(const up_conn& record, Result<void> done, Cut& out) {
-  if (done)
+void cut(Namespaces& namespaces, const up_conn& record, Cut& out) {
+  if (const auto done = reset_in(namespaces, record); done)
     out.connections.push_back(describe(record));
   else
     out.errors.push_back({"cut " + describe(record) + ": " + done.error().message});
 }
 
-using Places = std::map<NetnsCookie, UniqueFd>;
-
 // What stands in the network namespaces of pods, each listed once.
 class Sockets {
  public:
-  Sockets(const Places& places, Cut& out) : places_(places), out_(out) {}
+  Sockets(Namespaces& namespaces, Cut& out) : namespaces_(namespaces), out_(out) {}
 
   const std::vector<TcpSocket>& of(NetnsCookie netns) {
     const auto [list, fresh] = lists_.try_emplace(netns);
-    const auto place = places_.find(netns);
-    if (!fresh || place == places_.end()) return list->second;
-    auto listed = list_tcp_sockets(place->second.get());
+    const auto* place = fresh ? namespaces_.find(netns) : nullptr;
+    if (place == nullptr) return list->second;
+    auto listed = list_tcp_sockets(place->get());
     if (listed)
       list->second = std::move(*listed);
     else
@@ -79,7 +110,7 @@ class Sockets {
   }
 
  private:
-  const Places& places_;
+  Namespaces& namespaces_;
   Cut& out_;
   std::map<NetnsCookie, std::vector<TcpSocket>> lists_;
 };
@@ -110,37 +141,21 @@ std::set<SocketCookie> recorded_sockets(Maps& maps) {
   return out;
 }
 
-}  // namespace
-
-// The end that did it first, so that the other one gets a RST as it would from TCP. Some kernels send none for a socket
-// that its application has closed, and one in TIME_WAIT cannot; then the other end is ended here.
-Result<void> reset_connection(const up_conn& record) {
-  const unsigned end = record.broken_end & 1;
-  for (const unsigned each : {end, 1 - end})
-    if (auto done = destroy_end(record, each); !done) return std::unexpected(done.error());
-  return {};
-}
-
-Cut cut_recorded(const CutInput& input) {
-  Cut out;
+// Every connection that has a record.
+void cut_recorded(const CutInput& input, Namespaces& namespaces, Cut& out) {
   for (const auto& connection : input.maps.connections()) {
     if (is_allowed(input, connection.record)) continue;
     // It may have been copied while it was being written.
     const auto again = input.maps.connection(connection.id);
-    if (again && !is_allowed(input, again->record)) report(again->record, reset_connection(again->record), out);
+    if (again && !is_allowed(input, again->record)) cut(namespaces, again->record, out);
   }
-  return out;
 }
 
-Cut cut_unrecorded(const CutInput& input, const std::set<NetnsCookie>& pods) {
-  Cut out;
-  if (pods.empty()) return out;
+// Those to these pods that have none.
+void cut_unrecorded(const CutInput& input, const std::set<NetnsCookie>& pods, Namespaces& namespaces, Cut& out) {
   // In this order: of a connection that comes meanwhile, whose server's end is listed, there is the record, and the
   // client's end is listed too.
-  std::set<NetnsCookie> all;
-  for (const auto& [netns, pod] : input.tables.pods) all.insert(netns);
-  const auto places = find_netns(all);
-  Sockets servers(places, out), clients(places, out);
+  Sockets servers(namespaces, out), clients(namespaces, out);
   for (const auto netns : pods) servers.of(netns);
   const auto recorded = recorded_sockets(input.maps);
   for (const auto netns : pods) {
@@ -159,9 +174,25 @@ Cut cut_unrecorded(const CutInput& input, const std::set<NetnsCookie>& pods) {
       if (client.netns_cookie == netns || IpAddress(client.addr).is_loopback() ||
           is_allowed(input, identity_of(input, client.netns_cookie), client, record.end[UP_SERVER]))
         continue;
-      report(record, reset_connection(record), out);
+      cut(namespaces, record, out);
     }
   }
+}
+
+}  // namespace
+
+Result<void> reset_connection(const up_conn& record) {
+  Namespaces namespaces({record.end[UP_CLIENT].netns_cookie, record.end[UP_SERVER].netns_cookie});
+  return reset_in(namespaces, record);
+}
+
+Cut cut_denied(const CutInput& input, const std::set<NetnsCookie>& pods) {
+  std::set<NetnsCookie> enrolled;
+  for (const auto& [netns, pod] : input.tables.pods) enrolled.insert(netns);
+  Namespaces namespaces(std::move(enrolled));
+  Cut out;
+  cut_recorded(input, namespaces, out);
+  if (!pods.empty()) cut_unrecorded(input, pods, namespaces, out);
   return out;
 }
 

@@ -30,11 +30,9 @@ struct Cut {
   std::vector<Error> errors;
 };
 
-// Every connection that has a record.
-Cut cut_recorded(const CutInput& input);
-
-// Those to these pods that have none. Who dialled is known where its socket is found in the network namespace of the
-// pod that has the address, else it is nobody. A connection counts as inbound when something listens on its local port.
-Cut cut_unrecorded(const CutInput& input, const std::set<NetnsCookie>& pods);
+// Every connection that has a record, and those to `pods` that have none. Of these it is known who dialled where the
+// client's socket is found in the network namespace of the pod that has its address, else it is nobody; and one counts
+// as inbound when something listens on its local port.
+Cut cut_denied(const CutInput& input, const std::set<NetnsCookie>& pods);
 
 }  // namespace underpass::dataplane

@@ -247,16 +247,17 @@ void Dataplane::update_guards(const compile::Tables& wanted, std::vector<Error>&
   });
 }
 
-// What is judged anew is looked at twice: a walk over a table that changes may miss a row.
+// What is judged anew is looked at twice: a walk over a table that changes may miss a row. What could not be looked at
+// is tried again with the next tick.
 void Dataplane::cut_denied(const compile::IdentityNumbers& numbers, std::vector<Error>& errors) {
   if (judged_anew_.empty() && !cut_again_) return;
-  const CutInput input{.maps = maps(), .tables = applied_, .policies = *policies_, .numbers = numbers};
-  for (auto& cut : {cut_recorded(input), cut_unrecorded(input, judged_anew_)}) {
-    std::ranges::copy(cut.connections, std::back_inserter(cut_));
-    std::ranges::copy(cut.errors, std::back_inserter(errors));
-  }
-  cut_again_ = !judged_anew_.empty();
-  judged_anew_.clear();
+  auto pods = std::exchange(judged_anew_, {});
+  const auto cut =
+      dataplane::cut_denied({.maps = maps(), .tables = applied_, .policies = *policies_, .numbers = numbers}, pods);
+  std::ranges::copy(cut.connections, std::back_inserter(cut_));
+  std::ranges::copy(cut.errors, std::back_inserter(errors));
+  cut_again_ = !pods.empty() || !cut.errors.empty();
+  if (!cut.errors.empty()) judged_anew_ = std::move(pods);
 }
 
 std::vector<std::string> Dataplane::take_cut() { return std::exchange(cut_, {}); }
@@ -336,14 +337,15 @@ std::vector<Dataplane::Reset> Dataplane::attend() {
 Result<void> Dataplane::tick(const compile::IdentityNumbers& numbers) {
   std::vector<Error> errors;
   cut_denied(numbers, errors);
-  if (!errors.empty()) return std::unexpected(errors.front());
   auto done = programs_->sweep();
   unmap_drained(maps());
   maps().drop_empty_pools(applied_.pods, host_netns_);
   maps().forget_habits(applied_.pods);
   maps().drop_old_sources(monotonic_ns());
   if (!done) return done;
-  return update_watch(false);
+  if (auto watched = update_watch(false); !watched) return watched;
+  if (!errors.empty()) return std::unexpected(errors.front());
+  return {};
 }
 
 std::vector<Connection> Dataplane::connections() {

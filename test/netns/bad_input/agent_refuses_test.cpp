@@ -36,6 +36,15 @@ TEST_CASE("--cgroup-root that is no cgroup2") {
   CHECK_FALSE(Pinned(sandbox).any());
 }
 
+TEST_CASE("--pods-cgroup that is no cgroup2, or that is missing") {
+  const Sandbox sandbox;
+  check_refuses(sandbox, {.more = {"--pods-cgroup", sandbox.root()}}, 1, {"--pods-cgroup", sandbox.root(), "cgroup2"});
+  check_refuses(sandbox, {.more = {"--pods-cgroup", "/no/such/cgroup"}}, 1, {"/no/such/cgroup", "No such file"});
+  check_refuses(sandbox, {.more = {"--unknown-pods", "deny"}}, 2, {"--unknown-pods deny needs --pods-cgroup"});
+  check_refuses(sandbox, {.more = {"--unknown-pods", "maybe"}}, 2, {"--unknown-pods", "maybe"});
+  CHECK_FALSE(Pinned(sandbox).any());
+}
+
 TEST_CASE("--bpffs that is no bpffs") {
   const Sandbox sandbox;
   check_refuses(sandbox, {.bpffs = sandbox.state_dir()}, 1, {"--bpffs", sandbox.state_dir(), "mount -t bpf"});
