@@ -5,68 +5,39 @@
 
 #include <boost/json.hpp>
 #include <cerrno>
-#include <stdexcept>
 #include <string>
 
-#include "test/support/sockets.h"
-#include "test/support/world.h"
+#include "test/netns/policy/scene.h"
 
 namespace underpass::test {
 namespace {
 
-const Settings kMesh{.mesh = "enabled", .short_circuit = "on"};
-
-// A policy of namespace "shop"; `spec` is JSON.
-std::string policy(const std::string& name, const std::string& spec) {
-  return R"({"apiVersion": "security.istio.io/v1", "kind": "AuthorizationPolicy", "metadata": {"namespace": "shop", "name": ")" +
-         name + R"("}, "spec": )" + spec + "}\n";
-}
-
-std::string allow_from(const std::string& account) {
-  return policy("who", R"({"action": "ALLOW", "rules": [{"from": [{"source": {"serviceAccounts": ["shop/)" + account +
-                           R"("]}}]}]})");
-}
-
-// How a connect() to there ends; empty: well.
-std::string dial(const World& world, const std::string& from, const Address& to) {
-  try {
-    (void)connect_from(world.at(from), to);
-    return "";
-  } catch (const std::runtime_error& error) {
-    return error.what();
-  }
-}
-
-bool is_refused(const World& world, const std::string& from, const Address& to) {
-  return dial(world, from, to).contains("Connection refused");
-}
-
 TEST_CASE("policy: an ALLOW lets in whom it names, and nobody else, at once") {
-  World world(kMesh);
+  World world;
   const UniqueFd listener = listen_at(world.at("b"), AF_INET);
   const Address to = local_address(listener.get());
-  CHECK(dial(world, "a", to).empty());
-  world.objects.put_text("policy.yaml", allow_from("nobody"));
-  CHECK(eventually(seconds(10), [&] { return is_refused(world, "a", to); }));
-  world.objects.put_text("policy.yaml", allow_from("default"));
-  CHECK(eventually(seconds(10), [&] { return dial(world, "a", to).empty(); }));
+  CHECK(dial(world.at("a"), to).empty());
+  world.objects.put_text("policy.yaml", allow_account("nobody"));
+  CHECK(eventually(seconds(10), [&] { return is_refused(world.at("a"), to); }));
+  world.objects.put_text("policy.yaml", allow_account("default"));
+  CHECK(eventually(seconds(10), [&] { return dial(world.at("a"), to).empty(); }));
   world.objects.remove_text("policy.yaml");
-  CHECK(dial(world, "a", to).empty());
+  CHECK(dial(world.at("a"), to).empty());
 }
 
 TEST_CASE("policy: who is not of the mesh is judged where its SYN arrives") {
-  World world(kMesh);
+  World world;
   world.add_pod("shop", "out", {.mesh = "disabled"});
   const UniqueFd listener = listen_at(world.at("b"), AF_INET);
   const Address to = local_address(listener.get());
-  CHECK(dial(world, "out", to).empty());
-  world.objects.put_text("policy.yaml", allow_from("default"));
-  CHECK(eventually(seconds(10), [&] { return is_refused(world, "out", to); }));
-  CHECK(dial(world, "a", to).empty());
+  CHECK(dial(world.at("out"), to).empty());
+  world.objects.put_text("policy.yaml", allow_account("default"));
+  CHECK(eventually(seconds(10), [&] { return is_refused(world.at("out"), to); }));
+  CHECK(dial(world.at("a"), to).empty());
   // The agent is dead: the door stays shut.
   world.agent.kill9();
-  CHECK(is_refused(world, "out", to));
-  CHECK(dial(world, "a", to).empty());
+  CHECK(is_refused(world.at("out"), to));
+  CHECK(dial(world.at("a"), to).empty());
 }
 
 // Of the row of `policies` with this name; null where there is none.
@@ -79,33 +50,33 @@ boost::json::value cell_of(const World& world, const std::string& name, const ch
 std::string state_of(const World& world, const std::string& name) { return text_of(cell_of(world, name, "state")); }
 
 TEST_CASE("policy: what is denied is counted with the policy's name, what a dry run would deny too") {
-  World world(kMesh);
+  World world;
   const UniqueFd listener = listen_at(world.at("b"), AF_INET);
   const Address to = local_address(listener.get());
-  world.objects.put_text("policy.yaml", policy("never", R"({"action": "DENY", "rules": [{}]})"));
-  REQUIRE(eventually(seconds(10), [&] { return is_refused(world, "a", to); }));
-  for (int i = 0; i < 10; ++i) CHECK(is_refused(world, "a", to));
+  world.objects.put_text("policy.yaml", policy_of("never", R"({"action": "DENY", "rules": [{}]})"));
+  REQUIRE(eventually(seconds(10), [&] { return is_refused(world.at("a"), to); }));
+  for (int i = 0; i < 10; ++i) CHECK(is_refused(world.at("a"), to));
   CHECK(eventually(seconds(5), [&] { return cell_of(world, "never", "denied").to_number<int>() >= 10; }));
   CHECK(state_of(world, "never") == "active");
 
   // An object that does not decode any more stays as it was.
-  world.objects.put_text("policy.yaml", policy("never", R"({"action": "DENY", "rules": [{"form": []}]})"));
+  world.objects.put_text("policy.yaml", policy_of("never", R"({"action": "DENY", "rules": [{"form": []}]})"));
   CHECK(eventually(seconds(5), [&] { return state_of(world, "never") == "stale"; }));
   CHECK(text_of(cell_of(world, "never", "path")).contains("spec.rules[0]"));
-  CHECK(is_refused(world, "a", to));
+  CHECK(is_refused(world.at("a"), to));
   // One of which no good version was ever seen closes what it is for.
-  world.objects.put_text("policy.yaml", policy("new", R"({"action": "MAYBE"})"));
+  world.objects.put_text("policy.yaml", policy_of("new", R"({"action": "MAYBE"})"));
   CHECK(eventually(seconds(5), [&] { return state_of(world, "new") == "refused"; }));
-  CHECK(is_refused(world, "a", to));
+  CHECK(is_refused(world.at("a"), to));
   world.objects.remove_text("policy.yaml");
-  CHECK(eventually(seconds(5), [&] { return dial(world, "a", to).empty(); }));
+  CHECK(eventually(seconds(5), [&] { return dial(world.at("a"), to).empty(); }));
 }
 
 TEST_CASE("policy: a live connection that is no longer allowed is reset at both ends") {
-  World world(kMesh);
+  World world;
   const Pair pair = make_pair_between(world.at("a"), world.at("b"), AF_INET);
   exchange(pair.client.get(), pair.server.get());
-  world.objects.put_text("policy.yaml", allow_from("nobody"));
+  world.objects.put_text("policy.yaml", allow_account("nobody"));
   for (const int fd : {pair.client.get(), pair.server.get()}) {
     REQUIRE(readable(fd, seconds(3)));
     char byte = 0;

@@ -77,6 +77,10 @@ void check_refused(const Place& from, int listener, const Prepare& prepare) {
   CHECK_FALSE(readable(listener, milliseconds(0)));
 }
 
+void empty_queue(int listener) {
+  while (readable(listener, milliseconds(0))) (void)accept_from(listener);
+}
+
 Prepare bound_to(const std::string& ip, std::uint16_t port) {
   return [ip, port](int fd) {
     set_option(fd, SOL_SOCKET, SO_REUSEADDR, 1);

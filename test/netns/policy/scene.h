@@ -40,6 +40,9 @@ void check_passes(const Place& from, int listener, const Prepare& prepare = {});
 // Not accepted by anybody, and nothing waits at the listener.
 void check_refused(const Place& from, int listener, const Prepare& prepare = {});
 
+// Takes whoever waits at the listener, and lets them go.
+void empty_queue(int listener);
+
 // Binds to this address and port before connect(), as somebody would who re-uses a 4-tuple.
 Prepare bound_to(const std::string& ip, std::uint16_t port);
 
