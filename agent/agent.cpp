@@ -36,6 +36,7 @@
 #include "agent/log_lines.h"
 #include "agent/metrics.h"
 #include "agent/policing.h"
+#include "agent/proxying.h"
 #include "agent/serving.h"
 #include "agent/state/store.h"
 #include "underpass/abi_names.h"
@@ -75,6 +76,10 @@ class Agent::Impl : public std::enable_shared_from_this<Agent::Impl> {
     else if (auto done = open_dataplane(); !done)
       return done;
     if (auto done = open_http(); !done) return done;
+    proxying_ = std::make_unique<Proxying>(io_, workers::Options{.binary = options_.proxy,
+                                                                 .run_dir = options_.run_dir,
+                                                                 .cgroup_root = options_.cgroup_root,
+                                                                 .log_level = options_.log_level});
 
     source_ = std::move(*source);
     source_->start();
@@ -89,6 +94,7 @@ class Agent::Impl : public std::enable_shared_from_this<Agent::Impl> {
     timer_.cancel();
     wakes_.close();
     source_.reset();
+    proxying_.reset();
     admin_.reset();
     metrics_.reset();
     ready_.reset();
@@ -191,6 +197,8 @@ class Agent::Impl : public std::enable_shared_from_this<Agent::Impl> {
              [this](const json::object& request, const admin::Reply& reply) {
                reply(serving_.explain(request, pods_, dataplane_.get()));
              }},
+            {"proxy-config", [this](const json::object& request,
+                                    const admin::Reply& reply) { reply(proxying_->config(request, pods_)); }},
             {"flows", [this](const json::object& request, const admin::Reply& reply) { reply(flows(request)); }},
             {"relearn", [this](const json::object& request, const admin::Reply& reply) { reply(relearn(request)); }},
             {"detach", [this](const json::object& request, admin::Reply reply) { detach(request, std::move(reply)); }},
@@ -263,6 +271,7 @@ class Agent::Impl : public std::enable_shared_from_this<Agent::Impl> {
       }
       log_cut(dataplane_->take_cut());
     }
+    proxying_->update(snapshot, compiled, dataplane_.get());
     for (auto& pod : compiled.pods) {
       if (!dataplane_ && pod.enrolled) {
         pod.enrolled = false;
@@ -342,6 +351,7 @@ class Agent::Impl : public std::enable_shared_from_this<Agent::Impl> {
       tick_problem_ = done ? "" : done.error().message;
       follow();
     }
+    proxying_->tick();
     const bool calls_changed = dataplane_ && dataplane_->calls_problem() != calls_problem_;
     if (calls_changed) {
       calls_problem_ = dataplane_->calls_problem();
@@ -379,6 +389,7 @@ class Agent::Impl : public std::enable_shared_from_this<Agent::Impl> {
     if (!problem.empty() && std::ranges::any_of(pods_, misses_it)) out.push_back("mode auto stays on TCP: " + problem);
     for (const auto& diagnostic : store_.snapshot()->diagnostics) out.push_back(diagnostic_name(diagnostic));
     std::ranges::move(serving_.problems(), std::back_inserter(out));
+    std::ranges::move(proxying_->problems(), std::back_inserter(out));
     return out;
   }
 
@@ -452,6 +463,7 @@ class Agent::Impl : public std::enable_shared_from_this<Agent::Impl> {
     auto families = collect_metrics(input);
     std::ranges::move(serving_.collect(), std::back_inserter(families));
     std::ranges::move(policing_.collect(), std::back_inserter(families));
+    std::ranges::move(proxying_->collect(), std::back_inserter(families));
     return families;
   }
 
@@ -508,6 +520,7 @@ class Agent::Impl : public std::enable_shared_from_this<Agent::Impl> {
     }
     // Our descriptors would keep the programs alive; what is pinned is all the detach needs.
     wakes_.close();
+    proxying_->leave_all();
     dataplane_.reset();
     problems_.clear();
     tick_problem_.clear();
@@ -570,6 +583,7 @@ class Agent::Impl : public std::enable_shared_from_this<Agent::Impl> {
   std::vector<std::string> problems_;                // rows that did not fit
   std::string tick_problem_;
   Serving serving_;
+  std::unique_ptr<Proxying> proxying_;
   std::thread detaching_;
 
   std::unique_ptr<k8s::DirSource> source_;

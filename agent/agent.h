@@ -21,6 +21,8 @@ namespace underpass {
 struct AgentOptions {
   std::string source_dir;  // PATH of --source dir:PATH
   std::string node_name;
+  std::string proxy = "underpass-proxy";  // the workers' binary
+  std::string log_level = "info";
   std::string cgroup_root;  // empty: the first cgroup2 mount
   std::string pods_cgroup;  // empty: cgroup_root
   bool deny_unknown_pods = false;

@@ -8,6 +8,7 @@
 #include <array>
 #include <boost/asio/io_context.hpp>
 #include <boost/asio/signal_set.hpp>
+#include <filesystem>
 #include <iostream>
 #include <map>
 #include <string>
@@ -27,6 +28,12 @@ constexpr std::string_view kDir = "dir:";
 std::string host_name() {
   std::array<char, 256> name{};
   return ::gethostname(name.data(), name.size() - 1) == 0 ? name.data() : "localhost";
+}
+
+std::string beside_this_binary(const std::string& name) {
+  std::error_code error;
+  const auto own = std::filesystem::read_symlink("/proc/self/exe", error);
+  return error ? name : (own.parent_path() / name).string();
 }
 
 void describe(CLI::App& app, underpass::AgentOptions& options, std::string& source, std::string& unknown_pods,
@@ -59,6 +66,9 @@ void describe(CLI::App& app, underpass::AgentOptions& options, std::string& sour
          "the agent knows?")
       ->capture_default_str()
       ->check(CLI::IsMember({"allow", "deny"}));
+  app.add_option("--proxy", options.proxy,
+                 "The workers' program, of the same version. Started when a pod first needs one. Default: the "
+                 "underpass-proxy beside this program.");
   app.add_option("--bpffs", options.bpffs, "A bpffs, or a folder of one; the pins go into its subfolder underpass/.")
       ->capture_default_str();
   app.add_option("--run-dir", options.run_dir, "For the admin socket.")->capture_default_str();
@@ -100,6 +110,7 @@ void describe(CLI::App& app, underpass::AgentOptions& options, std::string& sour
 int main(int argc, char** argv) {
   underpass::AgentOptions options;
   options.node_name = host_name();
+  options.proxy = beside_this_binary("underpass-proxy");
   std::string source, unknown_pods = "allow", log_level = "info";
   CLI::App app;
   describe(app, options, source, unknown_pods, log_level);
@@ -115,6 +126,7 @@ int main(int argc, char** argv) {
     return kUsage;
   }
   options.source_dir = source.substr(kDir.size());
+  options.log_level = log_level;
   spdlog::set_default_logger(spdlog::stderr_logger_mt("underpassd"));
   spdlog::set_pattern("%Y-%m-%dT%H:%M:%S.%e%z %l %v");
   spdlog::set_level(spdlog::level::from_str(log_level));

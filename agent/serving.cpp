@@ -109,11 +109,15 @@ admin::Answer Serving::explain(const boost::json::object& request, std::span<con
   const auto decoded = admin::decode_explain(request);
   if (!decoded) return std::unexpected(decoded.error());
   static const std::set<compile::ExcludedPort> kNone;
+  std::set<NetnsCookie> workers;
+  if (dataplane != nullptr)
+    for (const auto& [netns, row] : dataplane->worker_maps().workers()) workers.insert(netns);
   return admin::explain(*decoded, {.pods = pods,
                                    .services = compiler_.tables(),
                                    .node_addresses = compiler_.node_addresses(),
                                    .conflicts = compiler_.conflicts(),
                                    .excluded = dataplane != nullptr ? dataplane->tables().excluded : kNone,
+                                   .workers = workers,
                                    .policy_of = [dataplane](const compile::PodStatus& pod) {
                                      return dataplane != nullptr ? dataplane->policy_of(pod.netns_cookie) : nullptr;
                                    }});

@@ -14,6 +14,7 @@
 #include "conns.h"
 #include "habits.h"
 #include "kernel.h"
+#include "sockopt.h"
 #include "socket.h"
 
 #define UP_FIONREAD 0x541b /* also SIOCINQ */
@@ -73,7 +74,7 @@ static __always_inline void up_on_call(struct sock *sk, enum up_why why)
 	if (!conn || !up_conn_is_watched(conn))
 		return;
 	up_note_stop(conn, me.end & 1, why);
-	if (conn->way != UP_WAY_SHORT_CIRCUIT || !conn->end[me.end & 1].mapped)
+	if (!conn->paired || !conn->end[me.end & 1].mapped)
 		return;
 	up_wake_agent(me.conn);
 	psock = up_psock_of(sk);
@@ -84,7 +85,6 @@ static __always_inline void up_on_call(struct sock *sk, enum up_why why)
 /* Payload that is mapped instead of copied. Looked for while somebody is learned from, and not after: the hook costs every
  * getsockopt() of the cgroup. */
 #define UP_TCP_ZEROCOPY_RECEIVE 35
-#define UP_SOCKOPT_BUFFER 4096 /* PAGE_SIZE, as the hook counts it */
 
 static __always_inline void up_on_zerocopy_receive(struct bpf_sock *sk)
 {

@@ -5,6 +5,7 @@
 
 #include "address.h"
 #include "admit.h"
+#include "capture.h"
 #include "config.h"
 #include "conns.h"
 #include "dial.h"
@@ -20,9 +21,18 @@ static __always_inline bool up_task_has_io_uring(void)
 	return bpf_core_field_exists(task->io_uring) && BPF_CORE_READ(task, io_uring, xa.xa_head);
 }
 
-/* May this connection be short-circuited? Kept with the socket for sockops. `server` is null where it is no enrolled pod
- * of this node. */
-static __always_inline void up_decide(struct bpf_sock *sk, const struct up_pod *client, const struct up_pod *server)
+/* Will a worker take what comes to this port of the pod? As far as connect() can know: sk_lookup decides. */
+static __always_inline bool up_worker_awaits(const struct up_pod *server, __u64 netns_cookie,
+					     const struct up_dial *dial)
+{
+	return server->capture && netns_cookie != dial->netns && !up_excludes_inbound(netns_cookie, dial->port) &&
+	       up_is_listening(netns_cookie, UP_INBOUND, !up_addr_is_v4(&dial->addr));
+}
+
+/* Which way is it going, and may it be short-circuited? Kept with the socket for sockops. `server` is null where it is no
+ * enrolled pod of this node. */
+static __always_inline void up_decide(struct bpf_sock *sk, const struct up_pod *client, const struct up_pod *server,
+				      __u64 peer, const struct up_dial *dial, bool led)
 {
 	struct up_sk *me;
 
@@ -30,12 +40,21 @@ static __always_inline void up_decide(struct bpf_sock *sk, const struct up_pod *
 	if (!me)
 		return;
 	me->alone = 0;
-	if (!server)
+	if (!led)
+		me->original_port = 0;
+	me->way = led || (server && up_worker_awaits(server, peer, dial)) ? UP_WAY_PROXIED : UP_WAY_DIRECT;
+	if (!led && !server)
 		me->why = UP_WHY_NOT_LOCAL;
 	else if (!up_kernel_is_fit)
 		me->why = UP_WHY_KERNEL;
 	else if (up_task_has_io_uring())
 		me->why = UP_WHY_IO_URING;
+	else if (led)
+		me->why = up_leg_why(client, client);
+	else if (me->carries)
+		me->why = up_leg_why(server, client);
+	else if (me->way == UP_WAY_PROXIED)
+		me->why = up_leg_why(client, server);
 	else
 		me->why = up_pair_why(client, server);
 }
@@ -116,6 +135,7 @@ static __always_inline int up_on_dial(struct bpf_sock_addr *ctx, bool v6)
 	struct bpf_sock *sk = ctx->sk;
 	const struct up_pod *server;
 	__u64 peer;
+	bool led;
 
 	if (!sk || (dial.protocol != IPPROTO_TCP && dial.protocol != IPPROTO_UDP))
 		return UP_ALLOW;
@@ -135,9 +155,13 @@ static __always_inline int up_on_dial(struct bpf_sock_addr *ctx, bool v6)
 		return UP_ALLOW;
 	peer = up_netns_of(&dial.addr, netns);
 	server = peer ? up_pod_find(peer) : NULL;
-	if (peer && !up_may_dial(sk, v6, client, netns, peer, &dial))
+	/* A worker's was judged as its client's, and is judged once more where it arrives. */
+	if (peer && !up_is_workers(sk) && !up_may_dial(sk, v6, client, netns, peer, &dial))
 		return up_deny();
-	up_decide(sk, client, server);
+	/* No address is a loopback one: the pod itself. */
+	led = client->capture && peer != netns && !up_addr_is_unspecified(&dial.addr) &&
+	      up_lead_to_worker(ctx, sk, v6, client, &dial, peer);
+	up_decide(sk, client, server, peer, &dial, led);
 	return UP_ALLOW;
 }
 

@@ -81,6 +81,7 @@ static __always_inline void up_remember(struct up_sk *me, const struct up_dial *
 					const struct up_service_facts *service, const struct up_backend *backend)
 {
 	me->service = service->id;
+	me->led = 1;
 	me->dialled = dial->addr;
 	me->dialled_port = dial->port;
 	me->backend = backend->addr;
@@ -97,8 +98,10 @@ static __always_inline int up_translate(struct bpf_sock_addr *ctx, struct bpf_so
 	if (!up_service_read(dial, &service)) {
 		/* Datagram sockets may be connected again. */
 		me = bpf_sk_storage_get(&up_sk, sk, 0, 0);
-		if (me)
+		if (me) {
 			me->service = 0;
+			me->led = 0;
+		}
 		return UP_ALLOW;
 	}
 	if (!up_backend_choose(dial, &service, &backend))
@@ -153,12 +156,12 @@ static __always_inline int up_translate_datagram(struct bpf_sock_addr *ctx, bool
 	return UP_ALLOW;
 }
 
-/* What the socket was connected to, if `addr` and `port` are the backend that it got: replaces them. */
+/* What the application is to see, if `addr` and `port` are what the kernel has for the peer: replaces them. */
 static __always_inline bool up_seen_by_socket(struct bpf_sock *sk, struct up_addr *addr, __be16 *port)
 {
 	const struct up_sk *me = bpf_sk_storage_get(&up_sk, sk, 0, 0);
 
-	if (!me || !me->service || *port != me->backend_port || !up_addr_equals(addr, &me->backend))
+	if (!me || !me->led || *port != me->backend_port || !up_addr_equals(addr, &me->backend))
 		return false;
 	*addr = me->dialled;
 	*port = me->dialled_port;
@@ -178,7 +181,7 @@ static __always_inline bool up_seen_by_datagram(__u64 cookie, struct up_addr *ad
 	return true;
 }
 
-/* getpeername(): the application sees what it dialled. */
+/* getpeername(), and accept(): the application sees what it dialled, or who dialled it. */
 static __always_inline void up_show_peer(struct bpf_sock_addr *ctx, bool v6)
 {
 	struct bpf_sock *sk = ctx->sk;

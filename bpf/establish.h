@@ -21,8 +21,10 @@
 #include "pods.h"
 #include "reader.h"
 #include "socket.h"
+#include "sockopt.h"
 #include "sources.h"
 #include "stats.h"
+#include "workers.h"
 
 #define UP_CLIENT_BIT (1u << UP_CLIENT)
 #define UP_SERVER_BIT (1u << UP_SERVER)
@@ -55,6 +57,30 @@ static __always_inline void up_introduce(const struct up_end *client, const stru
 
 	if (server->netns_cookie && up_netns_of(&client->addr, netns) == own)
 		up_source_publish(client, server, isn);
+}
+
+/* Of a connection that was led to a worker, where it wanted to go; of a worker's leg, whose connection it carries. */
+static __always_inline void up_note_original(struct up_conn *conn, const struct up_sk *me)
+{
+	const struct up_conn *first;
+
+	conn->way = me->way;
+	if (me->original_port) {
+		conn->original = me->original;
+		conn->original_port = me->original_port;
+		conn->original_netns = me->original_netns;
+	}
+	if (!me->carries)
+		return;
+	conn->carries = me->carries;
+	conn->end[UP_CLIENT].worker = 1;
+	first = up_conn_find(me->carries);
+	if (!first)
+		return;
+	conn->service = first->service;
+	conn->dialled = first->dialled;
+	conn->dialled_port = first->dialled_port;
+	up_client_of(first, &conn->original, &conn->original_port);
 }
 
 /* Both ends of a connection that has no record. */
@@ -105,6 +131,7 @@ static __always_inline void up_on_connect(struct bpf_sock_ops *ctx, struct bpf_s
 	conn->service = me->service;
 	conn->dialled = me->dialled;
 	conn->dialled_port = me->dialled_port;
+	up_note_original(conn, me);
 	conn->dir[UP_CLIENT].first_seq = tp->write_seq + 1;
 	me->end = UP_CLIENT;
 	me->conn = cookie;
@@ -169,7 +196,7 @@ static __always_inline void up_on_client_established(struct bpf_sock_ops *ctx, s
 		up_count_fallback(conn->why);
 	/* Where the server's side decides, it counts; if it came first, it has. */
 	if (conn->why && !conn->end[UP_SERVER].cookie)
-		up_opened(conn, me->conn, UP_WAY_DIRECT);
+		up_opened(conn, me->conn, conn->way);
 	bpf_sock_ops_cb_flags_set(ctx, flags);
 }
 
@@ -197,13 +224,33 @@ static __always_inline bool up_lets_stranger_in(struct bpf_sock_ops *ctx, const 
 	};
 	struct up_standing standing = {};
 
-	if (!up_standing_of(server->netns_cookie, &standing) || !standing.policy || up_addr_is_loopback(&client->addr))
+	if (!up_standing_of(server->netns_cookie, &standing) || !standing.policy ||
+	    up_addr_is_loopback(&client->addr) || up_addr_is_loopback(&server->addr))
 		return true;
 	attempt.set = standing.policy;
 	if (up_admits_stranger(&attempt, server->netns_cookie))
 		return true;
 	up_bar(ctx, server->cookie);
 	return false;
+}
+
+/* The way that it has taken in the end, and what the application that accepted it is shown. */
+static __always_inline void up_arrived(struct up_conn *conn, struct up_sk *me)
+{
+	if (conn->end[UP_SERVER].worker) {
+		conn->way = UP_WAY_PROXIED;
+	} else if (conn->carries) {
+		conn->way = UP_WAY_DIRECT;
+		if (!conn->original_port)
+			return;
+		me->led = 1;
+		me->backend = conn->end[UP_CLIENT].addr;
+		me->backend_port = conn->end[UP_CLIENT].port;
+		me->dialled = conn->original;
+		me->dialled_port = conn->original_port;
+	} else {
+		conn->way = UP_WAY_DIRECT;
+	}
 }
 
 static __always_inline void up_on_server_established(struct bpf_sock_ops *ctx, struct bpf_sock *sk)
@@ -228,6 +275,7 @@ static __always_inline void up_on_server_established(struct bpf_sock_ops *ctx, s
 		return;
 	up_local_end(ctx, &server, netns, tp);
 	server.state = UP_TCP_ESTABLISHED;
+	server.worker = up_is_workers(sk);
 	up_remote_end(ctx, &client);
 
 	if (up_source_consume(&client, &server, tp->copied_seq, &source)) {
@@ -239,6 +287,14 @@ static __always_inline void up_on_server_established(struct bpf_sock_ops *ctx, s
 	}
 	if (!me)
 		return;
+	/* A worker's dial of which there is no record, for want of room: not to be taken for the pod's own loopback. */
+	if (!conn && up_addr_is_loopback(&client.addr) && !up_addr_is_loopback(&server.addr)) {
+		me->led = 1;
+		me->backend = client.addr;
+		me->backend_port = client.port;
+		me->dialled = server.addr;
+		me->dialled_port = client.port;
+	}
 	if (!conn) {
 		id = server.cookie;
 		conn = up_conn_add(id);
@@ -253,8 +309,9 @@ static __always_inline void up_on_server_established(struct bpf_sock_ops *ctx, s
 		fresh = true;
 	}
 	conn->end[UP_SERVER] = server;
+	up_arrived(conn, me);
 	if (fresh)
-		up_opened(conn, id, UP_WAY_DIRECT);
+		up_opened(conn, id, conn->way);
 	conn->dir[UP_SERVER].first_seq = tp->write_seq;
 	me->conn = id;
 	me->end = UP_SERVER;
@@ -264,10 +321,12 @@ static __always_inline void up_on_server_established(struct bpf_sock_ops *ctx, s
 	}
 	if (!conn->why) {
 		conn->why = up_join(ctx, conn, tp);
-		if (!conn->why)
-			conn->way = UP_WAY_SHORT_CIRCUIT;
-		else
+		if (conn->why)
 			up_count_fallback(conn->why);
+		else
+			conn->paired = 1;
+		if (conn->paired && conn->way == UP_WAY_DIRECT)
+			conn->way = UP_WAY_SHORT_CIRCUIT;
 		up_opened(conn, id, conn->way);
 	} else if (conn->why == UP_WHY_LEARNING) {
 		conn->why = up_still_learning(tp);
@@ -284,13 +343,13 @@ static __always_inline void up_on_client_acknowledged(struct bpf_sock_ops *ctx, 
 	bpf_sock_ops_cb_flags_set(ctx, BPF_SOCK_OPS_STATE_CB_FLAG);
 	me = bpf_sk_storage_get(&up_sk, sk, 0, 0);
 	conn = me ? up_conn_find(me->conn) : NULL;
-	if (!conn || conn->way == UP_WAY_SHORT_CIRCUIT || !conn->end[UP_CLIENT].mapped)
+	if (!conn || conn->paired || !conn->end[UP_CLIENT].mapped)
 		return;
 	conn->end[UP_CLIENT].mapped = 0;
 	if (!conn->why) {
 		conn->why = UP_WHY_UNCONFIRMED;
 		up_count_fallback(conn->why);
-		up_opened(conn, me->conn, UP_WAY_DIRECT);
+		up_opened(conn, me->conn, conn->way);
 	}
 	bpf_map_delete_elem(&up_socks, &conn->end[UP_CLIENT].cookie);
 }

@@ -29,15 +29,19 @@ struct {
 
 static const struct up_traffic up_no_traffic = {};
 
+/* Null: it is a worker's leg of a connection that is counted already. */
 static __always_inline struct up_traffic *up_traffic_of(const struct up_conn *conn)
 {
 	struct up_traffic_key key = {
 		.client_netns = conn->end[UP_CLIENT].netns_cookie,
-		.server_netns = conn->end[UP_SERVER].netns_cookie,
+		.server_netns = conn->original_port ? conn->original_netns : conn->end[UP_SERVER].netns_cookie,
 		.service = conn->service,
 	};
-	struct up_traffic *traffic = bpf_map_lookup_elem(&up_traffic, &key);
+	struct up_traffic *traffic;
 
+	if (conn->carries)
+		return NULL;
+	traffic = bpf_map_lookup_elem(&up_traffic, &key);
 	if (traffic)
 		return traffic;
 	bpf_map_update_elem(&up_traffic, &key, &up_no_traffic, BPF_NOEXIST);
@@ -84,11 +88,11 @@ static __always_inline void up_flow_tell(const struct up_conn *conn, __u64 id, e
 	flow->dialled_port = conn->dialled_port;
 	flow->dialled = conn->dialled;
 	flow->client_netns = conn->end[UP_CLIENT].netns_cookie;
-	flow->server_netns = conn->end[UP_SERVER].netns_cookie;
+	flow->server_netns = conn->original_port ? conn->original_netns : conn->end[UP_SERVER].netns_cookie;
 	flow->client = conn->end[UP_CLIENT].addr;
-	flow->server = conn->end[UP_SERVER].addr;
+	flow->server = conn->original_port ? conn->original : conn->end[UP_SERVER].addr;
 	flow->client_port = conn->end[UP_CLIENT].port;
-	flow->server_port = conn->end[UP_SERVER].port;
+	flow->server_port = conn->original_port ?: conn->end[UP_SERVER].port;
 	flow->why = conn->why;
 	flow->sent = conn->dir[UP_CLIENT].tcp_bytes + conn->dir[UP_CLIENT].redirected_bytes;
 	flow->received = conn->dir[UP_SERVER].tcp_bytes + conn->dir[UP_SERVER].redirected_bytes;
@@ -131,6 +135,8 @@ static __always_inline void up_opened(struct up_conn *conn, __u64 id, enum up_wa
 {
 	struct up_traffic *traffic = up_traffic_of(conn);
 
+	if (conn->carries)
+		return;
 	up_count_connection(way);
 	if (traffic)
 		__sync_fetch_and_add(&traffic->opened, 1);
@@ -141,7 +147,7 @@ static __always_inline void up_closed(struct up_conn *conn, __u64 id)
 {
 	struct up_traffic *traffic;
 
-	if (!conn->established_ns)
+	if (!conn->established_ns || conn->carries)
 		return;
 	traffic = up_traffic_of(conn);
 	if (traffic)

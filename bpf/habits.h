@@ -24,7 +24,7 @@ struct {
 /* Is the behaviour of this connection's ends of any interest? */
 static __always_inline bool up_conn_is_watched(const struct up_conn *conn)
 {
-	return conn->way == UP_WAY_SHORT_CIRCUIT || conn->why == UP_WHY_LEARNING;
+	return conn->paired || conn->why == UP_WHY_LEARNING;
 }
 
 /* Of a connection that began before every recv() was seen, what was not seen means nothing. */
@@ -41,7 +41,8 @@ static __always_inline void up_note_trait(struct up_conn *conn, __u32 end, enum 
 	struct up_dir *dir = &conn->dir[!end];
 	struct up_habits *habits;
 
-	if (dir->traits & UP_TRAIT(why))
+	/* A worker knows what it may do; and its sockets stand in a pod's netns. */
+	if (conn->end[end & 1].worker || dir->traits & UP_TRAIT(why))
 		return;
 	__sync_fetch_and_or(&dir->traits, UP_TRAIT(why));
 	habits = bpf_map_lookup_elem(&up_habits, &conn->end[end & 1].netns_cookie);
@@ -53,7 +54,7 @@ static __always_inline void up_note_trait(struct up_conn *conn, __u32 end, enum 
 static __always_inline void up_note_stop(struct up_conn *conn, __u32 end, enum up_why why)
 {
 	up_note_trait(conn, end, why);
-	if (conn->way == UP_WAY_SHORT_CIRCUIT)
+	if (conn->paired)
 		up_conn_stop(conn, why);
 }
 
@@ -71,7 +72,7 @@ static __always_inline void up_learn_read(const struct up_conn *conn, __u32 end,
 {
 	struct up_habits *habits = bpf_map_lookup_elem(&up_habits, &conn->end[end & 1].netns_cookie);
 
-	if (!habits)
+	if (!habits || conn->end[end & 1].worker)
 		return;
 	if (!habits->first_read_ns)
 		habits->first_read_ns = bpf_ktime_get_ns();

@@ -9,6 +9,7 @@
 #include "kernel.h"
 #include "pods.h"
 #include "sources.h"
+#include "workers.h"
 
 struct {
 	__uint(type, BPF_MAP_TYPE_PROG_ARRAY);
@@ -49,6 +50,31 @@ static __always_inline void up_lookup_addresses(struct bpf_sk_lookup *ctx, struc
 	}
 }
 
+/* Hands it to the worker of a captured pod, where there is one that can take it. What comes from the pod's own address is
+ * its own, or its worker's: never round in circles. */
+static __always_inline void up_hand_over(struct bpf_sk_lookup *ctx, const struct up_source_key *key,
+					 const struct up_source *source)
+{
+	struct up_listener_key at = {
+		.netns_cookie = key->server_netns, .direction = UP_INBOUND, .v6 = ctx->family == AF_INET6};
+	struct up_worker *worker = bpf_map_lookup_elem(&up_workers, &key->server_netns);
+	struct bpf_sock *listener;
+
+	if (!worker || up_addr_is_loopback(&key->server) || up_addr_is_loopback(&key->client) ||
+	    up_excludes_inbound(key->server_netns, key->server_port) ||
+	    up_netns_of(&key->client, 0) == key->server_netns)
+		return;
+	/* It has been through this worker already. */
+	if (source && source->worker == worker->number)
+		return;
+	listener = bpf_map_lookup_elem(&up_listeners, &at);
+	if (!listener)
+		return;
+	if (up_worker_can_carry(worker))
+		bpf_sk_assign(ctx, listener, 0);
+	bpf_sk_release(listener);
+}
+
 SEC("sk_lookup")
 int up_inbound(struct bpf_sk_lookup *ctx)
 {
@@ -59,7 +85,8 @@ int up_inbound(struct bpf_sk_lookup *ctx)
 	struct up_attempt attempt = {};
 	const struct up_source *source;
 
-	if (ctx->protocol != IPPROTO_TCP || !up_standing_of(server_netns, &server) || !server.policy)
+	if (ctx->protocol != IPPROTO_TCP || !up_standing_of(server_netns, &server) ||
+	    !(server.policy || server.capture))
 		return SK_PASS;
 	up_lookup_addresses(ctx, &key.client, &key.server);
 	key.client_port = ctx->remote_port;
@@ -78,8 +105,15 @@ int up_inbound(struct bpf_sk_lookup *ctx)
 			attempt.identity = client.identity;
 		else if (config && config->host_netns == client_netns)
 			attempt.identity = UP_IDENTITY_HOST;
+	} else {
+		source = NULL;
 	}
-	return up_admits(&attempt, UP_SERVER, client_netns, server_netns) ? SK_PASS : SK_DROP;
+	if (server.policy && !up_admits(&attempt, UP_SERVER, client_netns, server_netns))
+		return SK_DROP;
+	/* Whether a port is open is what the kubelet asks by its probes, and a worker's listener always is. */
+	if (server.capture && attempt.identity != UP_IDENTITY_HOST)
+		up_hand_over(ctx, &key, source);
+	return SK_PASS;
 }
 
 char LICENSE[] SEC("license") = "GPL";

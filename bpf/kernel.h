@@ -33,6 +33,14 @@
 #define SHUTDOWN_MASK 3
 #define SOCK_RCVBUF_LOCK 2
 
+/* struct sockaddr_in of <linux/in.h>, whose enum of protocols is not for us. */
+struct up_sockaddr4 {
+	__u16 family;
+	__be16 port;
+	__be32 addr;
+	__u8 zero[8];
+};
+
 /* So often is a row read that is replaced while it is read. */
 #define UP_ATTEMPTS 3
 

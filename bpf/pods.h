@@ -61,6 +61,7 @@ static __always_inline const struct up_pod *up_pod_find(__u64 netns_cookie)
 struct up_standing {
 	__u32 identity;
 	__u32 policy;
+	__u32 capture;
 };
 
 /* False: no enrolled pod. One whose row changes all the time is closed, and nobody. */
@@ -73,11 +74,13 @@ static __always_inline bool up_standing_of(__u64 netns_cookie, struct up_standin
 			return false;
 		out->identity = pod->identity;
 		out->policy = pod->policy;
+		out->capture = pod->capture;
 		if (up_pod_find(netns_cookie) == pod)
 			return true;
 	}
 	out->identity = UP_IDENTITY_UNAUTHENTICATED;
 	out->policy = UP_POLICY_CLOSED;
+	out->capture = 0;
 	return true;
 }
 
@@ -105,6 +108,14 @@ static __always_inline bool up_excludes(const struct up_pod *pod, __u64 netns_co
 	struct up_excluded_key key = {.netns_cookie = netns_cookie, .port = port};
 
 	return pod->excludes && bpf_map_lookup_elem(&up_excluded, &key);
+}
+
+/* Does this pod keep what others dial at this port of its out of its worker? */
+static __always_inline bool up_excludes_inbound(__u64 netns_cookie, __be16 port)
+{
+	struct up_excluded_key key = {.netns_cookie = netns_cookie, .port = port, .inbound = 1};
+
+	return bpf_map_lookup_elem(&up_excluded, &key);
 }
 
 /* May payload between these two pods be short-circuited, as far as their settings go? The kernel's fitness is the

@@ -236,6 +236,9 @@ static __always_inline int up_message(struct sk_msg_md *msg)
 		return SK_PASS;
 
 	end = me->end & 1;
+	/* Redirecting takes the reader's lock, and a pod could hold it for as long as it likes: a worker serves others too. */
+	if (conn->end[end].worker)
+		return SK_PASS;
 	m.conn = conn;
 	m.end = end;
 	m.dir = &conn->dir[end];
@@ -247,7 +250,7 @@ static __always_inline int up_message(struct sk_msg_md *msg)
 		why = UP_WHY_KILL_SWITCH;
 	else if (conn->stopped)
 		why = conn->why;
-	else if (conn->way != UP_WAY_SHORT_CIRCUIT)
+	else if (!conn->paired)
 		why = UP_WHY_UNCONFIRMED;
 	else if (m.dir->state == UP_DIR_TCP)
 		why = up_own_reader_why(up_sock_at(conn->end[end].sock));

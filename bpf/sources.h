@@ -9,6 +9,7 @@
 
 #include "kernel.h"
 #include "pods.h"
+#include "workers.h"
 
 #define UP_MAX_SOURCES 262144
 #define UP_MAX_SOURCES_OF_POD 4096
@@ -65,6 +66,7 @@ static __always_inline void up_source_publish(const struct up_end *client, const
 		.client_cookie = client->cookie,
 		.created_ns = bpf_ktime_get_ns(),
 		.isn = isn,
+		.worker = client->worker ? up_worker_number(client->netns_cookie) : 0,
 	};
 	const struct up_source *before;
 	struct up_source_key key;

@@ -1,10 +1,12 @@
 // SPDX-License-Identifier: Apache-2.0 OR GPL-2.0-only
 /* The entry points, and nothing else: each hands its context to the header that owns the concept. */
 #include "calls.h"
+#include "capture.h"
 #include "connect.h"
 #include "establish.h"
 #include "kernel.h"
 #include "short_circuit.h"
+#include "sockopt.h"
 #include "watch.h"
 
 SEC("cgroup/connect4")
@@ -145,6 +147,40 @@ int up_getsockopt(struct bpf_sockopt *ctx)
 	else if (ctx->optlen > UP_SOCKOPT_BUFFER)
 		ctx->optlen = 0; /* too long to be shown to programs: the kernel's own answer stands */
 	return 1;
+}
+
+/* The next five are on the cgroup in which the agent makes workers' sockets, and run for those alone. */
+SEC("cgroup/sock_create")
+int up_mark(struct bpf_sock *ctx)
+{
+	struct up_worker_sk mark = {.mine = 1};
+
+	return bpf_sk_storage_get(&up_worker_sk, ctx, &mark, BPF_SK_STORAGE_GET_F_CREATE) ? UP_ALLOW : UP_DENY;
+}
+
+SEC("cgroup/connect4")
+int up_dial4(struct bpf_sock_addr *ctx)
+{
+	return up_on_workers_dial(ctx, false);
+}
+
+SEC("cgroup/connect6")
+int up_dial6(struct bpf_sock_addr *ctx)
+{
+	return up_on_workers_dial(ctx, true);
+}
+
+SEC("cgroup/getsockopt")
+int up_answer_opt(struct bpf_sockopt *ctx)
+{
+	up_on_workers_getsockopt(ctx);
+	return 1;
+}
+
+SEC("cgroup/setsockopt")
+int up_take_opt(struct bpf_sockopt *ctx)
+{
+	return up_on_workers_setsockopt(ctx);
 }
 
 SEC("perf_event")

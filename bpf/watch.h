@@ -95,7 +95,10 @@ static __always_inline void up_sweep_socket(struct sock *sk, struct up_sk *me)
 	towards->messages = 0;
 	if (!psock)
 		conn->end[end].mapped = 0;
-	if (!conn->end[UP_CLIENT].mapped && !conn->end[UP_SERVER].mapped)
+	if (conn->end[UP_CLIENT].mapped || conn->end[UP_SERVER].mapped)
+		return;
+	conn->paired = 0;
+	if (conn->way == UP_WAY_SHORT_CIRCUIT)
 		conn->way = UP_WAY_DIRECT;
 }
 

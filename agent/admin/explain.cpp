@@ -8,8 +8,10 @@
 #include <vector>
 
 #include "agent/admin/explain_policy.h"
+#include "agent/admin/explain_way.h"
 #include "agent/admin/service_views.h"
 #include "agent/admin/views.h"
+#include "underpass/abi_names.h"
 
 namespace underpass::admin {
 namespace {
@@ -157,63 +159,6 @@ std::expected<Target, CommandError> find_target(const ExplainRequest& request, c
   return Target{.dialled = dialled, .service = find_service_at(input, dialled)};
 }
 
-struct Way {
-  bool short_circuit = false;
-  std::string reason;
-};
-
-// Why this enrolled pod's end is not short-circuited; empty: its mode is on.
-std::string obstacle_of(const PodStatus& pod) {
-  const std::string name = "Pod " + pod.id.to_string();
-  switch (pod.short_circuit) {
-    case model::ShortCircuit::kOn:
-      return "";
-    case model::ShortCircuit::kAuto:
-      return name + " is still learned";
-    case model::ShortCircuit::kOff:
-      break;
-  }
-  return name + " has short-circuit off" +
-         (pod.short_circuit_reason.empty() ? "" : " (" + pod.short_circuit_reason + ")");
-}
-
-// Of one connection to the pod that has this address.
-Way way_to(const PodStatus& client, const PodIndex& pods, const IpAddress& server_ip) {
-  const PodStatus* server = pods.find(server_ip);
-  if (server == nullptr || !server->enrolled)
-    return {.short_circuit = false, .reason = server_ip.to_string() + " is no enrolled pod of this node"};
-  for (const PodStatus* end : {&client, server})
-    if (std::string obstacle = obstacle_of(*end); !obstacle.empty()) return {false, std::move(obstacle)};
-  if (client.id.ns != server->id.ns) {
-    for (const auto* end : {&client, server})
-      if (end->peers != model::ShortCircuitPeers::kMesh)
-        return {false, "namespaces " + client.id.ns + " and " + server->id.ns + " differ, and Pod " +
-                           end->id.to_string() + " does not say short-circuit-peers: mesh"};
-  }
-  return {true, "Pod " + client.id.to_string() + " and Pod " + server->id.to_string() +
-                    " are enrolled on this node with short-circuit on"};
-}
-
-// Of a connection to one backend or another.
-Way way_to_any(const PodStatus& client, const PodIndex& pods, const std::vector<compile::Backend>& backends) {
-  if (backends.size() == 1) return way_to(client, pods, backends.front().ip);
-  std::size_t by_short_circuit = 0;
-  std::string first_obstacle;
-  for (const compile::Backend& backend : backends) {
-    Way way = way_to(client, pods, backend.ip);
-    if (way.short_circuit)
-      ++by_short_circuit;
-    else if (first_obstacle.empty())
-      first_obstacle = std::move(way.reason);
-  }
-  const std::string all = std::to_string(backends.size());
-  if (by_short_circuit == backends.size())
-    return {true, "all " + all + " backends are enrolled pods of this node with short-circuit on, as the client is"};
-  if (by_short_circuit == 0) return {false, first_obstacle + " (and likewise of all " + all + " backends)"};
-  return {false, first_obstacle + "; " + std::to_string(by_short_circuit) + " of " + all +
-                     " backends would be short-circuited"};
-}
-
 // What policy says of a connection to each of several ends.
 struct Judgements {
   std::size_t count = 0;
@@ -261,8 +206,8 @@ void add_policy(const Judgements& judged, const std::string& service, json::obje
 std::string why_outside(const PodStatus& client, const Frontend& dialled, const ExplainInput& input) {
   const std::string name = "Pod " + client.id.to_string();
   if (!client.enrolled) return name + " is not enrolled" + (client.reason.empty() ? "" : " (" + client.reason + ")");
-  const bool excluded = dialled.protocol == model::Protocol::kTcp &&
-                        input.excluded.contains({.netns = client.netns_cookie, .port = dialled.port});
+  const bool excluded =
+      dialled.protocol == model::Protocol::kTcp && input.excluded.contains({client.netns_cookie, dialled.port, false});
   return excluded ? name + " excludes port " + std::to_string(dialled.port) + " (exclude-outbound-ports)" : "";
 }
 
@@ -331,15 +276,17 @@ Answer explain(const ExplainRequest& request, const ExplainInput& input) {
       {"backends", json::array()}};
   const PodIndex pods(input.pods);
   const std::string outside = why_outside(*client, dialled, input);
+  const auto ends = target->service != nullptr
+                        ? target->service->second.backends
+                        : std::vector<compile::Backend>{{.ip = dialled.ip, .port = dialled.port}};
+  const bool tcp = request.protocol == model::Protocol::kTcp;  // datagrams are nobody's business
   Judgements judged;
-  if (request.protocol == model::Protocol::kTcp) {  // datagrams are nobody's business
-    const auto ends = target->service != nullptr
-                          ? target->service->second.backends
-                          : std::vector<compile::Backend>{{.ip = dialled.ip, .port = dialled.port}};
-    judged = judge_all(*client, outside.empty(), pods, ends, input);
-  }
+  if (tcp) judged = judge_all(*client, outside.empty(), pods, ends, input);
   if (!outside.empty()) {
-    out["reason"] = outside + ": its connections are as without Underpass";
+    const Way way = tcp ? way_from_outside(*client, pods, ends, {input.excluded, input.workers}) : Way{};
+    out["way"] = name_of(way.way);
+    out["reason"] =
+        outside + ": its connections are as without Underpass" + (way.reason.empty() ? "" : "; " + way.reason);
     if (judged.count != 0)
       add_policy(judged, target->service != nullptr ? "Service " + port_text(target->service->first) : "", out);
     return out;
@@ -362,10 +309,9 @@ Answer explain(const ExplainRequest& request, const ExplainInput& input) {
     }
   }
 
-  Way way = request.protocol == model::Protocol::kUdp ? Way{false, "UDP is never short-circuited"}
-            : target->service != nullptr              ? way_to_any(*client, pods, target->service->second.backends)
-                                                      : way_to(*client, pods, dialled.ip);
-  if (way.short_circuit) out["way"] = "short-circuit";
+  const Way way = tcp ? way_to_any(*client, pods, ends, {input.excluded, input.workers})
+                      : Way{UP_WAY_DIRECT, "UDP is never short-circuited"};
+  out["way"] = name_of(way.way);
   std::string reason = (service.empty() ? "" : service + ": ") + way.reason;
   // The address of a Service at another port leads nowhere; one that two Services claim has one owner.
   if (target->service == nullptr) {
@@ -374,7 +320,8 @@ Answer explain(const ExplainRequest& request, const ExplainInput& input) {
     });
     if (near != input.services.end()) {
       reason = with_protocol(dialled.ip, dialled.port, dialled.protocol) + " is no port of Service " +
-               near->first.service.to_string() + ", whose address that is: it is dialled as it stands";
+               near->first.service.to_string() + ", whose address that is: it is dialled as it stands" +
+               (way.way == UP_WAY_PROXIED ? "; " + way.reason : "");
     }
   }
   const std::string claimed = with_protocol(dialled.ip, dialled.port, dialled.protocol) + " ";

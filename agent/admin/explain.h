@@ -58,13 +58,14 @@ struct ExplainInput {
   std::span<const IpAddress> node_addresses;     // sorted or not
   std::span<const model::Diagnostic> conflicts;  // of Services
   const std::set<compile::ExcludedPort>& excluded;
-  PolicyOf policy_of = {};  // empty: no policy is in force
+  const std::set<NetnsCookie>& workers;  // pods that a worker has
+  PolicyOf policy_of = {};               // empty: no policy is in force
 };
 
-// {verdict: "allow" | "deny", way: "direct" | "short-circuit", reason, decidedBy: null | {kind, namespace, name, rule},
-// service: "namespace/name:port" or null, dialled: "ip:port", backends: ["ip:port"]}. `rule` is "rules[0].from[1]" of
-// an AuthorizationPolicy. Where policy denies some backends of a Service and not others, the verdict is "allow". Not
-// found: the pod, a Service, or a port of a Service that is named.
+// {verdict: "allow" | "deny", way: "direct" | "short-circuit" | "proxied", reason, decidedBy: null | {kind, namespace,
+// name, rule}, service: "namespace/name:port" or null, dialled: "ip:port", backends: ["ip:port"]}. `rule` is
+// "rules[0].from[1]" of an AuthorizationPolicy. Where policy denies some backends of a Service and not others, the
+// verdict is "allow". Not found: the pod, a Service, or a port of a Service that is named.
 Answer explain(const ExplainRequest& request, const ExplainInput& input);
 
 }  // namespace underpass::admin

@@ -60,7 +60,7 @@ struct Scope {
 boost::json::object encode_scope(std::string_view command, const Scope& scope);
 std::expected<Scope, CommandError> decode_scope(const boost::json::object& request);
 
-// Argument of `relearn`: {"namespace": NS, "pod": NAME}.
+// Argument of `relearn` and `proxy-config`: {"namespace": NS, "pod": NAME}.
 boost::json::object encode_pod(std::string_view command, const NamespacedName& pod);
 std::expected<NamespacedName, CommandError> decode_pod(const boost::json::object& request);
 

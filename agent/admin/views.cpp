@@ -63,6 +63,7 @@ json::value detached_view(const DetachedMarker& marker) {
 json::object pod_view(const compile::PodStatus& pod, const learn::Workloads& learned) {
   json::array ips;
   for (const IpAddress& ip : pod.ips) ips.emplace_back(ip.to_string());
+  const bool captured = pod.enrolled && pod.capture;
   return {
       {"namespace", pod.id.ns},
       {"name", pod.id.name},
@@ -75,6 +76,8 @@ json::object pod_view(const compile::PodStatus& pod, const learn::Workloads& lea
       {"reason", text_or_null(pod.reason)},
       {"shortCircuit", short_circuit_of(pod)},
       {"shortCircuitReason", text_or_null(short_circuit_reason_of(pod, learned))},
+      {"capture", captured ? "always" : "none"},
+      {"captureReason", text_or_null(captured ? pod.capture_reason : "")},
       {"owner", text_or_null(pod.workload.owner)},
       {"images", texts_view(pod.workload.images)},
   };
@@ -107,6 +110,15 @@ json::value fallback_view(const up_conn& record) {
   return why == UP_WHY_NONE ? json::value(nullptr) : json::value(name_of(why));
 }
 
+// A leg of a worker's: part of another connection, which is the one that is shown.
+bool is_leg(const up_conn& record) { return record.carries != 0; }
+
+// Where the client wanted to go. What its pod dialled and a worker took is at 127.0.0.1 or ::1 as TCP sees it.
+json::object destination_view(const up_conn& record, const PodIndex& pods) {
+  if (record.original_port == 0) return end_view(record.end[UP_SERVER], pods);
+  return admin::end_view(IpAddress(record.original), ntohs(record.original_port), record.original_netns, pods);
+}
+
 json::object connection_view(const dataplane::Connection& connection, const PodIndex& pods, ClockOffset clock,
                              const ServiceName& service_name) {
   const up_conn& record = connection.record;
@@ -114,7 +126,7 @@ json::object connection_view(const dataplane::Connection& connection, const PodI
   const up_end& server = record.end[UP_SERVER];
   const up_dir& sent = record.dir[UP_CLIENT];
   const up_dir& received = record.dir[UP_SERVER];
-  json::object destination = end_view(server, pods);
+  json::object destination = destination_view(record, pods);
   destination["service"] = service_view(record.service, service_name);
   return {
       {"id", std::to_string(connection.id)},
@@ -241,9 +253,8 @@ json::array connections_view(std::span<const dataplane::Connection> connections,
                              ClockOffset clock, const ServiceName& service_name) {
   json::array rows;
   rows.reserve(connections.size());
-  for (const dataplane::Connection& connection : connections) {
-    rows.emplace_back(connection_view(connection, pods, clock, service_name));
-  }
+  for (const dataplane::Connection& connection : connections)
+    if (!is_leg(connection.record)) rows.emplace_back(connection_view(connection, pods, clock, service_name));
   return rows;
 }
 

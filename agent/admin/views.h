@@ -86,6 +86,7 @@ boost::json::value service_view(std::uint32_t service, const ServiceName& servic
 // What the application dialled, where that was a Service; else null.
 boost::json::value dialled_view(std::uint32_t service, const up_addr& dialled, __be16 port);
 
+// One row a connection: those that a worker makes to carry another are left out.
 boost::json::array connections_view(std::span<const dataplane::Connection> connections, const PodIndex& pods,
                                     ClockOffset clock, const ServiceName& service_name = {});
 

@@ -81,6 +81,7 @@ class CommandLine {
     add("services", help::kServices, help::kServicesMore, show_services);
     add("policies", help::kPolicies, help::kPoliciesMore, show_policies);
     add_explain();
+    add_proxy();
     add_map();
     add_relearn();
     add_scoped("detach", help::kDetach, help::kDetachMore, cli::detach)
@@ -137,6 +138,14 @@ class CommandLine {
     dump->callback([this] { command_ = [this] { return dump_maps(session_, map_); }; });
   }
 
+  void add_proxy() {
+    CLI::App* proxy = add_to(app_, "proxy", help::kProxy, "");
+    proxy->require_subcommand(1);
+    CLI::App* config = add_to(*proxy, "config", help::kProxyConfig, help::kProxyConfigMore);
+    add_pod(*config)->callback(
+        [this] { command_ = [this] { return show_proxy_config(session_, admin::parse_pod_name(pod_).value()); }; });
+  }
+
   void add_flows() {
     CLI::App* flows = add_to(app_, "flows", help::kFlows, help::kFlowsMore);
     flows->add_flag("-f,--follow", follow_, "Go on with those to come, until Ctrl-C");
@@ -167,14 +176,18 @@ class CommandLine {
     explain->callback([this] { command_ = [this] { return show_explain(session_, explain_); }; });
   }
 
-  void add_relearn() {
-    CLI::App* relearn = add_to(app_, "relearn", help::kRelearn, help::kRelearnMore);
-    relearn->add_option("POD", pod_, "Namespace and name of a pod of this node")
+  CLI::App* add_pod(CLI::App& command) {
+    command.add_option("POD", pod_, "Namespace and name of a pod of this node")
         ->required()
         ->type_name("NS/NAME")
         ->check(problem_of_pod, "");
-    relearn->callback(
-        [this] { command_ = [this] { return cli::relearn(session_, admin::parse_pod_name(pod_).value()); }; });
+    return &command;
+  }
+
+  void add_relearn() {
+    add_pod(*add_to(app_, "relearn", help::kRelearn, help::kRelearnMore))->callback([this] {
+      command_ = [this] { return cli::relearn(session_, admin::parse_pod_name(pod_).value()); };
+    });
   }
 
   template <typename Action>

@@ -70,7 +70,8 @@ std::size_t prefix_length(std::span<const std::string_view> names) {
 }
 
 bool is_cookie_name(std::string_view name) {
-  return name == "cookie" || name == "id" || name == "conn" || name.ends_with("_cookie") || name.ends_with("_netns");
+  return name == "cookie" || name == "id" || name == "conn" || name == "carries" || name.ends_with("_cookie") ||
+         name.ends_with("_netns");
 }
 
 bool is_zero(const json::value& value) { return value.is_uint64() && value.get_uint64() == 0; }

@@ -35,6 +35,9 @@ ExitCode show_explain(const Session& session, const ExplainArguments& arguments)
 // Those that the agent keeps; with `follow` also those to come, until SIGINT.
 ExitCode show_flows(const Session& session, bool follow);
 
+// The worker of a pod, and what it was given.
+ExitCode show_proxy_config(const Session& session, const NamespacedName& pod);
+
 // These read the pinned maps themselves.
 ExitCode list_maps(const Session& session);
 ExitCode dump_maps(const Session& session, const std::string& name);  // "all": every one

@@ -8,6 +8,7 @@
 #include "agent/cli/tables.h"
 #include "agent/dataplane/detach.h"
 #include "agent/dataplane/pins.h"
+#include "agent/workers/drain_running.h"
 
 namespace underpass::cli {
 namespace {
@@ -59,6 +60,7 @@ ExitCode detach_without_agent(const Session& session, const admin::Scope& scope)
   const auto result = dataplane::detach_node(dataplane::pin_dir_of(session.bpffs), scope.timeout,
                                              [&](std::string_view step) { session.report(step); });
   if (!result) return session.report("detach: " + result.error().message);
+  workers::drain_running(session.run_dir, scope.timeout, [&](std::string_view step) { session.report(step); });
   const ExitCode code = report_detached(session, scope, admin::detach_view(*result));
   return remembered ? code : kNegative;
 }

@@ -77,6 +77,7 @@ const char* const kPodsMore = R"~(Columns:
   NAMESPACE, NAME  the pod
   IPS              its addresses, the primary one first
   ENROLLED         yes: its connections are seen and decided; no: they are as without Underpass
+  CAPTURE          always: its TCP connections go through a worker (annotation underpass.dev/capture); none
   SHORT-CIRCUIT    on; off; learning: off until it is known to be safe for this workload
   WHY              of an enrolled pod: where its short-circuit mode comes from, which in mode auto is what was learned, or
                    how far learning has come; else why it is not enrolled
@@ -96,7 +97,7 @@ const char* const kConnectionsMore = R"(Columns:
   FROM, SOURCE     the client's pod and address
   TO, DESTINATION  the server's
   SERVICE          the Service through which it was dialled; the JSON has the address that was dialled too
-  WAY              direct: plain kernel TCP; short-circuit: socket to socket; proxied: through the node's worker
+  WAY              direct: plain kernel TCP; short-circuit: socket to socket; proxied: through a worker
   STATE            TCP's, at the client's end if that is seen, else at the server's
   SENT, RECEIVED   payload, from the client's point of view
   SHORT-CIRCUITED  how much of both went socket to socket
@@ -116,6 +117,7 @@ Fallback reasons, decided once:
   mptcp, ulp, repair, signed, socket-filter, zerocopy, timestamps, peek-off, inq, rcvlowat,
   small-rcvbuf, io-uring, denied, brief
                  the application uses a socket feature that only TCP serves
+  worker         one end is a worker's: what it sends always goes by TCP
 From some message on:
   kill-switch            short-circuit is off for the node
   stopped                ... for this connection: a label went, or a namespace was detached
@@ -183,6 +185,8 @@ Maps:
   up_affinity  which backend a pod stays with, where the Service says sessionAffinity: ClientIP
   up_udp       how datagram sockets that are not connected were led
   up_flows     connections that began and ended: a stream, see `underpassctl flows`
+  up_workers   pods whose connections go through a worker, by netns cookie
+  up_listeners  the workers' listeners, by netns cookie, direction and family
 
 Examples:
   underpassctl map dump up_pods

@@ -88,6 +88,7 @@ class Dumper {
   [[nodiscard]] json::value key(Bytes bytes) const {
     if (types_ != nullptr && map_.info().btf_key_type_id != 0)
       return decoder_.decode_key(map_.info().btf_key_type_id, bytes);
+    if (is_socket_map(map_) && bytes.size() == sizeof(up_listener_key)) return listener_key(bytes);
     return untyped(bytes);
   }
 
@@ -122,6 +123,15 @@ class Dumper {
       return number;
     }
     return json::string(to_hex(bytes));
+  }
+
+  // Of up_listeners, the only map of sockets whose key is a struct.
+  [[nodiscard]] static json::value listener_key(Bytes bytes) {
+    up_listener_key key{};
+    std::memcpy(&key, bytes.data(), sizeof(key));
+    return json::object{{"netns_cookie", std::to_string(key.netns_cookie)},
+                        {"direction", underpass::name_of(static_cast<up_direction>(key.direction))},
+                        {"v6", key.v6}};
   }
 
   const BpfMap& map_;

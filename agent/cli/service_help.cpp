@@ -42,7 +42,7 @@ Policy is that of the pods of this node. A pod that is not in the mesh is unauth
 
 Lines:
   VERDICT     allow, or deny: connect() fails. Of a Service: deny where all of its backends are
-  WAY         direct: plain kernel TCP or UDP; short-circuit: socket to socket
+  WAY         direct: plain kernel TCP or UDP; short-circuit: socket to socket; proxied: through a worker
   REASON      why this way, or why not at all: who, which policy, and what one in dry run would have done
   DECIDED BY  the object that decides, and its rule; "-" where none does. Where no ALLOW policy matches, the first of them
   SERVICE     through which it goes

@@ -172,12 +172,21 @@ Table capabilities_table(const json::value& capabilities) {
 }
 
 Table pods_table(const json::value& pods) {
-  Table table({{"NAMESPACE"}, {"NAME"}, {"IPS"}, {"ENROLLED"}, {"SHORT-CIRCUIT"}, {"WHY"}, {"IDENTITY"}, {"NETNS"}});
+  Table table({{"NAMESPACE"},
+               {"NAME"},
+               {"IPS"},
+               {"ENROLLED"},
+               {"CAPTURE"},
+               {"SHORT-CIRCUIT"},
+               {"WHY"},
+               {"IDENTITY"},
+               {"NETNS"}});
   for (const json::value& pod : list_at(pods, {})) {
     const bool enrolled = text_at(pod, {"enrolled"}) == "yes";
     table.add({text_at(pod, {"namespace"}), text_at(pod, {"name"}), text_at(pod, {"ips"}), text_at(pod, {"enrolled"}),
-               text_at(pod, {"shortCircuit"}), text_at(pod, {enrolled ? "shortCircuitReason" : "reason"}),
-               text_at(pod, {"identity"}), text_at(pod, {"netnsCookie"})});
+               text_at(pod, {"capture"}), text_at(pod, {"shortCircuit"}),
+               text_at(pod, {enrolled ? "shortCircuitReason" : "reason"}), text_at(pod, {"identity"}),
+               text_at(pod, {"netnsCookie"})});
   }
   return table;
 }

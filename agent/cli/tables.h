@@ -19,6 +19,7 @@ std::string status_text(const boost::json::value& status);
 Table capabilities_table(const boost::json::value& capabilities);
 Table pods_table(const boost::json::value& pods);
 Table connections_table(const boost::json::value& connections, admin::WallTime now);
+std::string proxy_config_text(const boost::json::value& answer);  // of proxy_commands.cpp
 Table cut_table(const boost::json::value& cut);
 
 Table maps_table(std::span<const MapSummary> maps);

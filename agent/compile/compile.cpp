@@ -71,12 +71,20 @@ up_pod make_row(const model::Pod& pod, model::ShortCircuit mode, const Wish& wis
   row.peers_mesh = wish.peers.value == model::ShortCircuitPeers::kMesh ? 1 : 0;
   row.namespace_id = namespace_id;
   row.hash = hash_of(pod.ips);
-  row.excludes = pod.exclude_outbound_ports.empty() ? 0 : 1;
+  row.capture = wish.capture.value == model::Capture::kAlways ? 1 : 0;
   row.ip4 = first_of(pod.ips, true);
   row.ip6 = first_of(pod.ips, false);
   copy_name(row.namespace_name, pod.id.ns);
   copy_name(row.name, pod.id.name);
   return row;
+}
+
+std::vector<ExcludedPort> excluded_of(const model::Pod& pod, const PodStatus& status) {
+  std::vector<ExcludedPort> out;
+  for (const auto port : pod.exclude_outbound_ports) out.push_back({status.netns_cookie, port, false});
+  if (!status.capture) return out;
+  for (const auto port : pod.exclude_inbound_ports) out.push_back({status.netns_cookie, port, true});
+  return out;
 }
 
 std::string name_of(const up_pod& row) { return std::string(row.namespace_name) + "/" + row.name; }
@@ -126,6 +134,8 @@ Compiled compile_tables(const model::Snapshot& snapshot, const NetnsFacts& facts
     status.short_circuit = mode.value;
     status.short_circuit_reason = mode.origin;
     status.peers = wish.peers.value;
+    status.capture = wish.capture.value == model::Capture::kAlways;
+    status.capture_reason = wish.capture.origin;
     if (!wish.mesh) {
       status.reason = wish.why_not;
       continue;
@@ -138,9 +148,12 @@ Compiled compile_tables(const model::Snapshot& snapshot, const NetnsFacts& facts
       continue;
     }
     status.enrolled = true;
-    out.tables.pods[status.netns_cookie] = make_row(pod, mode.value, wish, ids.id_of(id.ns));
+    auto& row = out.tables.pods[status.netns_cookie] = make_row(pod, mode.value, wish, ids.id_of(id.ns));
     for (const auto& ip : pod.ips) out.tables.ips[ip] = status.netns_cookie;
-    for (const auto port : pod.exclude_outbound_ports) out.tables.excluded.insert({status.netns_cookie, port});
+    for (const auto& port : excluded_of(pod, status)) {
+      row.excludes = 1;
+      out.tables.excluded.insert(port);
+    }
   }
   for (const auto& pod : out.pods)
     if (!pod.enrolled && pod.netns_cookie != 0 && !out.tables.pods.contains(pod.netns_cookie))

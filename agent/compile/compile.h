@@ -71,6 +71,8 @@ struct PodStatus {
   std::string short_circuit_reason;
   bool asks_auto = false;                                                 // what is learned decides
   model::ShortCircuitPeers peers = model::ShortCircuitPeers::kNamespace;  // with whom
+  bool capture = false;        // its connections go through a worker; of an enrolled pod
+  std::string capture_reason;  // where that comes from, as short_circuit_reason
   learn::Workload workload;
 
   bool operator==(const PodStatus&) const = default;
@@ -78,10 +80,12 @@ struct PodStatus {
 
 struct PolicySet;
 
-// Of what a pod dials: underpass.dev/exclude-outbound-ports.
+// Of what a pod dials: underpass.dev/exclude-outbound-ports. Of what is dialled of a captured pod:
+// underpass.dev/exclude-inbound-ports; of the others policy alone looks at these (PolicySet).
 struct ExcludedPort {
   NetnsCookie netns = 0;
   std::uint16_t port = 0;  // host order
+  bool inbound = false;
 
   auto operator<=>(const ExcludedPort&) const = default;
 };

@@ -63,6 +63,7 @@ Wish decide_wish(const model::Pod& pod, const model::Namespace* ns, const Option
       .short_circuit = choose(pod.settings.short_circuit, of_ns.short_circuit, model::ShortCircuit::kAuto),
       .peers =
           choose(pod.settings.short_circuit_peers, of_ns.short_circuit_peers, model::ShortCircuitPeers::kNamespace),
+      .capture = choose(pod.settings.capture, of_ns.capture, model::Capture::kAuto),
   };
   if (!wish.mesh) {
     if (pod.settings.mesh) {

@@ -23,6 +23,7 @@ struct Wish {
   std::string why_not;  // where mesh is false
   Chosen<model::ShortCircuit> short_circuit;
   Chosen<model::ShortCircuitPeers> peers;
+  Chosen<model::Capture> capture;
 };
 
 // `ns` is null where the snapshot has no such Namespace: then the Pod alone counts.

@@ -20,6 +20,17 @@ bool is_mapped(const up_conn& record) { return record.end[UP_CLIENT].mapped != 0
 
 bool wants_watch(const std::pair<const NetnsCookie, up_pod>& entry) { return entry.second.mode != UP_MODE_OFF; }
 
+bool is_captured(const std::pair<const NetnsCookie, up_pod>& entry) { return entry.second.capture != 0; }
+
+// Pods to which not everything may come as it comes.
+std::set<NetnsCookie> to_guard(const compile::Tables& tables) {
+  std::set<NetnsCookie> out;
+  for (const auto& [cookie, set] : tables.policies) out.insert(cookie);
+  for (const auto& entry : tables.pods)
+    if (is_captured(entry)) out.insert(entry.first);
+  return out;
+}
+
 bool equal(const up_pod& a, const up_pod& b) { return std::memcmp(&a, &b, sizeof(a)) == 0; }
 
 }  // namespace
@@ -134,8 +145,10 @@ std::vector<Error> Dataplane::apply(const compile::Tables& wanted, compile::Iden
   };
   Maps& kernel = maps();
   const auto sets = policies_->prepare(wanted.policies, numbers, errors);
-  if (!wanted.policies.empty()) check("tell the node's own processes", set_policed(true));
+  const bool tells_host = !to_guard(wanted).empty();
+  if (tells_host) check("tell the node's own processes", set_policed(true));
   update_guards(wanted, errors);
+  if (std::ranges::any_of(wanted.pods, is_captured)) check("show peers", show_peers(true));
   add_marks(wanted, errors);
 
   // Addresses go first and come last, so that one never leads to a pod that is not there.
@@ -180,10 +193,20 @@ std::vector<Error> Dataplane::apply(const compile::Tables& wanted, compile::Iden
   }
   check("watch sockets", update_watch(any));
   remove_marks(wanted);
-  if (wanted.policies.empty()) check("tell the node's own processes", set_policed(false));
+  if (!tells_host) check("tell the node's own processes", set_policed(false));
+  check("show peers", show_peers(false));
   policies_->forget_unused();
   cut_denied(numbers, errors);
   return errors;
+}
+
+// Off: only if nobody needs it.
+Result<void> Dataplane::show_peers(bool on) {
+  on = on || serving_ == true || std::ranges::any_of(applied_.pods, is_captured);
+  if (showing_peers_ == on) return {};
+  if (auto done = programs_->show_peers(on, cgroup_root_); !done) return done;
+  showing_peers_ = on;
+  return {};
 }
 
 Result<void> Dataplane::set_policed(bool on) {
@@ -226,14 +249,14 @@ void Dataplane::remove_marks(const compile::Tables& wanted) {
 
 // Before the pod's row names its set: who comes by another way than connect() must not find the door open meanwhile.
 void Dataplane::update_guards(const compile::Tables& wanted, std::vector<Error>& errors) {
+  const auto guarded = to_guard(wanted);
   std::set<NetnsCookie> fresh;
-  for (const auto& [cookie, set] : wanted.policies)
-    if (!guarded_.contains(cookie)) fresh.insert(cookie);
+  std::ranges::set_difference(guarded, guarded_, std::inserter(fresh, fresh.end()));
   if (!fresh.empty()) {
     const auto failed = programs_->guard(fresh);
     for (const auto& [cookie, error] : failed)
-      errors.push_back({"policy of the pod in network namespace " + std::to_string(cookie) + ": " + error.message +
-                        ": only what dials it from a pod of this node is judged"});
+      errors.push_back({"what comes to the pod in network namespace " + std::to_string(cookie) + ": " + error.message +
+                        ": only what dials it from a pod of this node is judged, and no worker takes any of it"});
     std::ranges::copy_if(fresh, std::inserter(guarded_, guarded_.end()),
                          [&](NetnsCookie cookie) { return !failed.contains(cookie); });
   }
@@ -241,7 +264,7 @@ void Dataplane::update_guards(const compile::Tables& wanted, std::vector<Error>&
   guarded_.merge(foreign_guards_);
   foreign_guards_.clear();
   std::erase_if(guarded_, [&](NetnsCookie cookie) {
-    if (wanted.policies.contains(cookie)) return false;
+    if (guarded.contains(cookie)) return false;
     if (auto done = programs_->unguard(cookie); !done) errors.push_back(done.error());
     return true;
   });
@@ -288,6 +311,7 @@ std::vector<Error> Dataplane::apply_services(const compile::ServiceCompiler& com
   std::vector<Error> errors;
   if (wanted && serving_ != true) {
     if (auto done = programs_->serve(true, cgroup_root_); !done) return {done.error()};
+    if (auto done = show_peers(true); !done) return {done.error()};
     serving_ = true;
   }
   errors = services_->apply(compiler.tables(), update);
@@ -297,6 +321,7 @@ std::vector<Error> Dataplane::apply_services(const compile::ServiceCompiler& com
       errors.push_back(done.error());
     else
       serving_ = false;
+    if (auto done = show_peers(false); !done) errors.push_back(done.error());
   }
   if (services_->take_udp_loss())
     if (auto done = destroy_stale_udp(); !done) errors.push_back(done.error());

@@ -60,6 +60,12 @@ class Dataplane {
   // That an earlier agent gave; IdentityNumbers start after it.
   [[nodiscard]] std::uint32_t greatest_identity() const;
   [[nodiscard]] ServiceMaps& service_maps() { return programs_->service_maps(); }
+  [[nodiscard]] WorkerMaps& worker_maps() { return programs_->worker_maps(); }
+  [[nodiscard]] const WorkerMaps& worker_maps() const { return programs_->worker_maps(); }
+  // See Programs.
+  Result<void> attach_to_workers_sockets(const std::string& cgroup) {
+    return programs_->attach_to_workers_sockets(cgroup);
+  }
 
   // Connections that began and ended since the last call.
   std::vector<up_flow> take_flows() { return flows_->take(); }
@@ -92,6 +98,7 @@ class Dataplane {
             std::string cgroup_root);
   Result<void> destroy_stale_udp();
   Result<void> set_policed(bool on);
+  Result<void> show_peers(bool on);
   void add_marks(const compile::Tables& wanted, std::vector<Error>& errors);
   void remove_marks(const compile::Tables& wanted);
   // Guards those that have a policy, and only those.
@@ -111,7 +118,7 @@ class Dataplane {
   bool cut_again_ = true;
   std::vector<std::string> cut_;
   NetnsCookie host_netns_ = 0;
-  std::optional<bool> serving_;  // absent: an earlier agent may have left it either way
+  std::optional<bool> serving_, showing_peers_;  // absent: an earlier agent may have left it either way
   std::string cgroup_root_;
   compile::Tables applied_;
   bool fit_ = false;  // the kernel may short-circuit

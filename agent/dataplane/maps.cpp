@@ -38,6 +38,13 @@ void for_each(int fd, const std::function<void(const Key&, const Value&)>& visit
   }
 }
 
+up_excluded_key key_of(const compile::ExcludedPort& port) {
+  return {.netns_cookie = port.netns,
+          .port = htons(port.port),
+          .inbound = static_cast<__u16>(port.inbound ? 1 : 0),
+          .pad = 0};
+}
+
 }  // namespace
 
 Result<void> Maps::set_config(const up_config& config) {
@@ -60,7 +67,7 @@ compile::Tables Maps::tables() const {
       fds_.ips, [&](const auto& key, const auto& ip) { tables.ips[IpAddress(key.addr)] = ip.netns_cookie; });
   for (const auto& cookie : keys_of<__u64>(fds_.known)) tables.known.insert(cookie);
   for (const auto& key : keys_of<up_excluded_key>(fds_.excluded))
-    tables.excluded.insert({.netns = key.netns_cookie, .port = ntohs(key.port)});
+    tables.excluded.insert({.netns = key.netns_cookie, .port = ntohs(key.port), .inbound = key.inbound != 0});
   return tables;
 }
 
@@ -93,13 +100,13 @@ void Maps::remove_known(NetnsCookie cookie) { bpf_map_delete_elem(fds_.known, &c
 
 Result<void> Maps::put_excluded(const compile::ExcludedPort& port) {
   constexpr __u8 kExcluded = 1;
-  const up_excluded_key key{port.netns, htons(port.port), {}};
+  const auto key = key_of(port);
   if (bpf_map_update_elem(fds_.excluded, &key, &kExcluded, BPF_ANY) != 0) return fail_errno("write up_excluded");
   return {};
 }
 
 void Maps::remove_excluded(const compile::ExcludedPort& port) {
-  const up_excluded_key key{port.netns, htons(port.port), {}};
+  const auto key = key_of(port);
   bpf_map_delete_elem(fds_.excluded, &key);
 }
 
@@ -194,6 +201,13 @@ up_stats Maps::stats() const {
     for (size_t i = 0; i < std::size(sum.resets); ++i) sum.resets[i] += value.resets[i];
   }
   return sum;
+}
+
+bool Maps::connections_nearly_full() const {
+  bpf_map_info info{};
+  __u32 size = sizeof(info);
+  return bpf_obj_get_info_by_fd(fds_.conns, &info, &size) == 0 &&
+         keys_of<__u64>(fds_.conns).size() >= info.max_entries / 8 * 7;
 }
 
 std::vector<Maps::Fill> Maps::fill() const {

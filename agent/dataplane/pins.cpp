@@ -27,6 +27,7 @@ constexpr std::array kShapes{
     MapShape{"up_budget", 8, sizeof(up_budget)},
     MapShape{"up_config", 4, sizeof(up_config)},
     MapShape{"up_conns", 8, sizeof(up_conn)},
+    MapShape{"up_heartbeat", 4, sizeof(up_heartbeat)},
     MapShape{"up_excluded", sizeof(up_excluded_key), 1},
     MapShape{"up_habits", 8, sizeof(up_habits)},
     MapShape{"up_ips", sizeof(up_ip_key), sizeof(up_ip)},
@@ -38,6 +39,7 @@ constexpr std::array kShapes{
     MapShape{"up_sources", sizeof(up_source_key), sizeof(up_source)},
     MapShape{"up_stats", 4, sizeof(up_stats)},
     MapShape{"up_wake", 0, 0},
+    MapShape{"up_workers", 8, sizeof(up_worker)},
 };
 
 Result<void> check_shape(const std::string& pin_dir, const MapShape& shape) {

@@ -38,6 +38,13 @@ __u32 id_of_map(int fd) {
   return bpf_obj_get_info_by_fd(fd, &info, &size) == 0 ? info.id : 0;
 }
 
+// 0: the cgroup that it was attached to is gone.
+__u64 cgroup_of_link(int fd) {
+  bpf_link_info info{};
+  __u32 size = sizeof(info);
+  return bpf_obj_get_info_by_fd(fd, &info, &size) == 0 ? info.cgroup.cgroup_id : 0;
+}
+
 // Who sits on the cgroup or above it with a program that allows no other: "prog_name (id 12) on /sys/fs/cgroup/x".
 std::string exclusive_owner(const std::string& cgroup_root, bpf_attach_type type) {
   for (std::filesystem::path path = cgroup_root; path != path.root_path(); path = path.parent_path()) {
@@ -54,6 +61,9 @@ std::string exclusive_owner(const std::string& cgroup_root, bpf_attach_type type
   return "unknown";
 }
 
+// What is attached to a cgroup, each by a pinned link of this name.
+using Hooks = std::initializer_list<std::tuple<const char*, const bpf_program*, bpf_attach_type>>;
+
 }  // namespace
 
 struct Programs::Impl {
@@ -64,14 +74,20 @@ struct Programs::Impl {
   Maps maps;
   ServiceMaps service_maps;
   PolicyMaps policy_maps;
+  WorkerMaps worker_maps;
 
   [[nodiscard]] std::string link_path(const std::string& name) const { return dataplane::link_path(pin_dir, name); }
 
-  // A pinned link with this very program stays as it is; one with another gets ours in its place.
+  // A pinned link with this very program stays as it is; one with another gets ours in its place; one to a cgroup that
+  // is gone goes.
   Result<void> attach_cgroup(const std::string& name, const bpf_program* program, bpf_attach_type type,
                              const std::string& cgroup_root) {
     const int program_fd = bpf_program__fd(program);
     UniqueFd link(bpf_obj_get(link_path(name).c_str()));
+    if (link && cgroup_of_link(link.get()) == 0) {
+      ::unlink(link_path(name).c_str());
+      link.reset();
+    }
     if (link) {
       if (runs_program(link.get(), program_fd)) return {};
       if (bpf_link_update(link.get(), program_fd, nullptr) == 0) return {};
@@ -87,6 +103,18 @@ struct Programs::Impl {
     if (bpf_obj_pin(link.get(), link_path(name).c_str()) != 0) return fail_errno("pin " + link_path(name));
     return {};
   }
+
+  Result<void> attach_if(bool on, const Hooks& hooks, const std::string& cgroup) {
+    for (const auto& [name, program, type] : hooks) {
+      const std::string path = link_path(name);
+      if (on) {
+        if (auto done = attach_cgroup(name, program, type, cgroup); !done) return done;
+      } else if (::unlink(path.c_str()) != 0 && errno != ENOENT) {
+        return fail_errno("unpin " + path);
+      }
+    }
+    return {};
+  }
 };
 
 Programs::Programs(std::unique_ptr<Impl> impl) : impl_(std::move(impl)) {}
@@ -94,6 +122,7 @@ Programs::~Programs() = default;
 Maps& Programs::maps() { return impl_->maps; }
 ServiceMaps& Programs::service_maps() { return impl_->service_maps; }
 PolicyMaps& Programs::policy_maps() { return impl_->policy_maps; }
+WorkerMaps& Programs::worker_maps() { return impl_->worker_maps; }
 int Programs::flow_map() const { return bpf_map__fd(impl_->skeleton->maps.up_flows); }
 void Programs::set_fionread_counts(unsigned bits) { impl_->skeleton->bss->up_inq_counts = bits; }
 int Programs::wake_map() const { return bpf_map__fd(impl_->skeleton->maps.up_wake); }
@@ -121,7 +150,8 @@ Result<std::unique_ptr<Programs>> Programs::load(const std::string& pin_dir, Pur
   const bool run = purpose == Purpose::kRun;
   load_if(run, {programs.up_connect4, programs.up_connect6, programs.up_sockops, programs.up_sendmsg4,
                 programs.up_sendmsg6, programs.up_recvmsg4, programs.up_recvmsg6, programs.up_getpeername4,
-                programs.up_getpeername6, programs.up_udp_socks, programs.up_bar_in, programs.up_bar_out});
+                programs.up_getpeername6, programs.up_udp_socks, programs.up_bar_in, programs.up_bar_out,
+                programs.up_mark, programs.up_dial4, programs.up_dial6, programs.up_answer_opt, programs.up_take_opt});
   load_if(run && fitness.short_circuit, {programs.up_msg});
   load_if(run && fitness.sees_reads, {programs.up_recv, programs.up_getsockopt});
   load_if(run && fitness.calls == CallMeans::kFentry, {programs.up_splice, programs.up_ioctl, programs.up_ioctl6});
@@ -166,6 +196,11 @@ Result<std::unique_ptr<Programs>> Programs::load(const std::string& pin_dir, Pur
       .port = bpf_map__fd(maps.up_policy_port),
       .ip = bpf_map__fd(maps.up_policy_ip),
       .denied = bpf_map__fd(maps.up_denied),
+  });
+  impl->worker_maps = WorkerMaps({
+      .workers = bpf_map__fd(maps.up_workers),
+      .listeners = bpf_map__fd(maps.up_listeners),
+      .heartbeat = bpf_map__fd(maps.up_heartbeat),
   });
   impl->skeleton->bss->up_sk_map_id = id_of_map(bpf_map__fd(maps.up_sk));
   return std::unique_ptr<Programs>(new Programs(std::move(impl)));
@@ -225,23 +260,32 @@ Result<void> Programs::watch_learners(bool on, const std::string& cgroup_root) {
 
 Result<void> Programs::serve(bool on, const std::string& cgroup_root) {
   const auto& programs = impl_->skeleton->progs;
-  const std::initializer_list<std::tuple<const char*, const bpf_program*, bpf_attach_type>> hooks{
+  const Hooks hooks{
       {"sendmsg4", programs.up_sendmsg4, BPF_CGROUP_UDP4_SENDMSG},
       {"sendmsg6", programs.up_sendmsg6, BPF_CGROUP_UDP6_SENDMSG},
       {"recvmsg4", programs.up_recvmsg4, BPF_CGROUP_UDP4_RECVMSG},
       {"recvmsg6", programs.up_recvmsg6, BPF_CGROUP_UDP6_RECVMSG},
-      {"getpeername4", programs.up_getpeername4, BPF_CGROUP_INET4_GETPEERNAME},
-      {"getpeername6", programs.up_getpeername6, BPF_CGROUP_INET6_GETPEERNAME},
   };
-  for (const auto& [name, program, type] : hooks) {
-    const std::string path = impl_->link_path(name);
-    if (on) {
-      if (auto done = impl_->attach_cgroup(name, program, type, cgroup_root); !done) return done;
-    } else if (::unlink(path.c_str()) != 0 && errno != ENOENT) {
-      return fail_errno("unpin " + path);
-    }
-  }
-  return {};
+  return impl_->attach_if(on, hooks, cgroup_root);
+}
+
+Result<void> Programs::show_peers(bool on, const std::string& cgroup_root) {
+  const auto& programs = impl_->skeleton->progs;
+  return impl_->attach_if(on,
+                          {{"getpeername4", programs.up_getpeername4, BPF_CGROUP_INET4_GETPEERNAME},
+                           {"getpeername6", programs.up_getpeername6, BPF_CGROUP_INET6_GETPEERNAME}},
+                          cgroup_root);
+}
+
+Result<void> Programs::attach_to_workers_sockets(const std::string& cgroup) {
+  const auto& programs = impl_->skeleton->progs;
+  return impl_->attach_if(true,
+                          {{"worker_mark", programs.up_mark, BPF_CGROUP_INET_SOCK_CREATE},
+                           {"worker_dial4", programs.up_dial4, BPF_CGROUP_INET4_CONNECT},
+                           {"worker_dial6", programs.up_dial6, BPF_CGROUP_INET6_CONNECT},
+                           {"worker_getsockopt", programs.up_answer_opt, BPF_CGROUP_GETSOCKOPT},
+                           {"worker_setsockopt", programs.up_take_opt, BPF_CGROUP_SETSOCKOPT}},
+                          cgroup);
 }
 
 std::map<NetnsCookie, Error> Programs::guard(const std::set<NetnsCookie>& pods) {

@@ -13,6 +13,7 @@
 #include "agent/dataplane/maps.h"
 #include "agent/dataplane/policy_maps.h"
 #include "agent/dataplane/service_maps.h"
+#include "agent/dataplane/worker_maps.h"
 #include "underpass/ids.h"
 #include "underpass/result.h"
 
@@ -50,6 +51,11 @@ class Programs {
   // What Services need beside connect(): datagrams, and that an application sees the address that it dialled. Hooks on
   // calls that everybody makes, so they are on only while there is a Service.
   Result<void> serve(bool on, const std::string& cgroup_root);
+  // getpeername() and accept() show what was dialled, and who dialled. Everybody's run through that, so it is there
+  // only while something is to be shown that is not the kernel's own.
+  Result<void> show_peers(bool on, const std::string& cgroup_root);
+  // What runs for the sockets that are made in this cgroup, and for no others.
+  Result<void> attach_to_workers_sockets(const std::string& cgroup);
 
   // Policy is asked of whatever comes to these pods, too, and not only by those who dial them. Works on without the
   // agent. Those that could not be guarded, and why.
@@ -66,6 +72,7 @@ class Programs {
   [[nodiscard]] int wake_map() const;
   [[nodiscard]] ServiceMaps& service_maps();
   [[nodiscard]] PolicyMaps& policy_maps();
+  [[nodiscard]] WorkerMaps& worker_maps();
   [[nodiscard]] int flow_map() const;
 
   // Brings the records of all live sockets up to date.

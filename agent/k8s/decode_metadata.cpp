@@ -69,6 +69,7 @@ std::optional<bool> decode_mesh_label(const Field& metadata) {
 }
 
 model::MeshSettings decode_mesh_settings(const Field& metadata) {
+  using model::Capture;
   using model::ShortCircuit;
   using model::ShortCircuitPeers;
   const auto annotations = metadata["annotations"];
@@ -80,6 +81,8 @@ model::MeshSettings decode_mesh_settings(const Field& metadata) {
       .short_circuit_peers = decode_choice<ShortCircuitPeers>(
           annotations["underpass.dev/short-circuit-peers"],
           {{"namespace", ShortCircuitPeers::kNamespace}, {"mesh", ShortCircuitPeers::kMesh}}),
+      .capture = decode_choice<Capture>(annotations["underpass.dev/capture"],
+                                        {{"auto", Capture::kAuto}, {"always", Capture::kAlways}}),
   };
 }
 

@@ -14,7 +14,7 @@
 
 /* Raise it with every change of a key, a value or the meaning of a number below. Sockets that live through an upgrade
  * keep the old sk_msg program and its maps, so an agent refuses pinned maps of another layout instead of guessing. */
-#define UP_LAYOUT 5
+#define UP_LAYOUT 6
 
 #define UP_NS_NAME_LEN 64   /* RFC 1123 label, 63 + NUL */
 #define UP_POD_NAME_LEN 256 /* RFC 1123 subdomain, 253 + NUL */
@@ -69,7 +69,8 @@ enum up_why {
 	UP_WHY_SMALL_RCVBUF,  /* SO_RCVBUF set below UP_MIN_LOCKED_RCVBUF */
 	UP_WHY_IO_URING,      /* the dialling task has an io_uring: IORING_OP_SEND_ZC fails on a mapped client socket */
 	UP_WHY_DENIED,        /* by policy, when the connection was there already */
-	UP_WHY_BRIEF, /* learned, and so many of this pair's last connections were over after a message or two */
+	UP_WHY_BRIEF,  /* learned, and so many of this pair's last connections were over after a message or two */
+	UP_WHY_WORKER, /* one end is a worker's: decided here where its pod is not `on`; of what it sends, always */
 	/* decided anew for every message */
 	UP_WHY_KILL_SWITCH,     /* short-circuit is switched off for the node */
 	UP_WHY_STOPPED,         /* ... for this connection: a label went, a namespace was detached */
@@ -146,7 +147,7 @@ struct up_config {
 	__u64 host_netns;    /* the node's own network namespace, 0: not known */
 	__u64 pods_cgroup;   /* id of the cgroup below which all pods are, 0: not known */
 	__u32 pods_level;    /* how deep below the root that is */
-	__u32 policed;       /* 1: some pod has a policy */
+	__u32 policed;       /* 1: some pod has a policy, or is captured */
 	__u32 deny_unknown;  /* 1: who is below pods_cgroup, and neither in up_pods nor in up_known, connects nowhere */
 	__u32 pad;
 };
@@ -161,6 +162,8 @@ struct up_pod {
 	__u32 identity;     /* of its service account, UP_IDENTITY_FIRST_ACCOUNT and up */
 	__u32 policy;       /* number of the set that says who may connect to it; 0: anybody */
 	__u32 excludes;     /* 1: it has rows in up_excluded */
+	__u32 capture;      /* 1: its connections go through a worker, if there is one */
+	__u32 pad;
 	struct up_addr ip4; /* its first address of each family, or zeros: what it dials from */
 	struct up_addr ip6;
 	char namespace_name[UP_NS_NAME_LEN];
@@ -169,11 +172,13 @@ struct up_pod {
 
 /* up_known: HASH by netns cookie (__u64) -> __u8: pods of this node that are seen and not enrolled. */
 
-/* up_excluded: HASH -> __u8: what these pods dial at these ports is none of the mesh's business. */
+/* up_excluded: HASH -> __u8: what these pods dial at these ports is none of the mesh's business; or, inbound, what is
+ * dialled of theirs is none of a worker's. */
 struct up_excluded_key {
 	__u64 netns_cookie;
 	__be16 port;
-	__u16 pad[3];
+	__u16 inbound;
+	__u32 pad;
 };
 
 /* up_ips: HASH: the addresses of the enrolled pods of this node. */
@@ -203,8 +208,8 @@ struct up_source {
 	__u64 client_netns;
 	__u64 client_cookie; /* also the key in up_conns */
 	__u64 created_ns;
-	__u32 isn; /* the client's initial sequence number */
-	__u32 pad;
+	__u32 isn;    /* the client's initial sequence number */
+	__u32 worker; /* up_worker.number of whose dial it is, 0: the pod's own */
 };
 
 /* One end of a connection. */
@@ -214,7 +219,8 @@ struct up_end {
 	__u64 sock; /* address of its struct sock: a hint, worth nothing unless the cookie there is still `cookie` */
 	struct up_addr addr;
 	__be16 port;
-	__u16 mapped; /* 1: in up_socks */
+	__u8 mapped; /* 1: in up_socks */
+	__u8 worker; /* 1: the socket is a worker's, in this netns */
 	enum up_tcp_state state;
 };
 
@@ -259,7 +265,18 @@ struct up_conn {
 	__be16 dialled_port;
 	__u16 pad;
 	struct up_addr dialled; /* where service is not 0: the address that connect() was called with */
-	enum up_why broken;     /* why it cannot go on as TCP would: nothing more is sent, broken_end is reset */
+	/*
+	 * A connection that a worker takes is two or more of TCP's. The first, from the client to the worker, is the one
+	 * that is told and counted. Of what its pod dialled, that is at 127.0.0.1 or ::1: `original` is where it wanted to
+	 * go. The others are legs: `carries` is the first one's id, `original` its client.
+	 */
+	__u64 carries;
+	__u64 original_netns; /* 0: no enrolled pod of this node */
+	struct up_addr original;
+	__be16 original_port; /* 0: there is none */
+	__u16 paired;         /* 1: both ends are in up_socks, so that messages may be redirected */
+	__u32 pad2;
+	enum up_why broken; /* why it cannot go on as TCP would: nothing more is sent, broken_end is reset */
 	__u32 broken_end;
 	struct up_end end[2];
 	struct up_dir dir[2];
@@ -297,10 +314,17 @@ struct up_stats {
 
 /* up_sk: SK_STORAGE: what a socket knows of itself. Freed with the socket. */
 struct up_sk {
-	__u64 conn;      /* id in up_conns, 0: none */
+	__u64 conn;           /* id in up_conns, 0: none */
+	__u64 carries;        /* of a worker's dial: the connection that it announced, 0: none */
+	__u64 original_netns; /* led to a worker: as in up_conn */
+	struct up_addr original;
+	__be16 original_port;
+	__u16 led;       /* 1: the kernel has `backend` for the peer, and the application sees `dialled` */
+	enum up_way way; /* that connect() expects */
 	__u32 end;       /* UP_CLIENT or UP_SERVER */
 	enum up_why why; /* the decision of connect(): UP_WHY_NONE when this connection may be short-circuited */
-	/* Led through a Service by connect(), TCP or UDP: what the application asked for, and what it got. */
+	/* Led elsewhere by connect(), TCP or UDP: what the application asked for, and what it got. Of a connection that
+	 * came through a worker: its client, and the worker's dial. */
 	__u32 service; /* up_service.id, 0: not through one */
 	__be16 dialled_port;
 	__be16 backend_port;
@@ -542,6 +566,79 @@ struct up_flow {
 	__u32 clause; /* ... and the clause; UP_NO_CLAUSE: no ALLOW matched */
 };
 
+/*
+ * Workers (docs: ARCHITECTURE.md, "Through a worker").
+ *
+ * up_workers: HASH by netns cookie (__u64): the pods whose connections a worker takes.
+ */
+struct up_worker {
+	__u32 number; /* of the worker; pods of one have the same. Never 0 */
+	__s32 dials;  /* dial sockets that it has for this pod: counted down by connections, set by the agent */
+	__be16 port4; /* where its listeners for what the pod dials are: at 127.0.0.1 */
+	__be16 port6; /* ... and ::1; 0: there is none */
+	__u32 pad;
+};
+
+enum up_direction {
+	UP_OUTBOUND = 0, /* dialled by the pod */
+	UP_INBOUND = 1,  /* dialled by others */
+};
+
+/* up_listeners: SOCKHASH: listeners that are in workers' hands. Rows go by themselves with the sockets. The row of netns 0
+ * is a socket that the agent alone has: without it there is no agent. */
+struct up_listener_key {
+	__u64 netns_cookie;
+	__u32 direction; /* enum up_direction */
+	__u32 v6;
+};
+
+/* up_worker_sk: SK_STORAGE: on sockets that the agent made for workers, and on what those accept. */
+struct up_worker_sk {
+	__u32 mine; /* 1 */
+};
+
+/* up_heartbeat: ARRAY of one: the agent writes it every second. */
+struct up_heartbeat {
+	__u64 beat_ns; /* 0: never */
+	__u32 full;    /* 1: up_conns nearly is, and what has no record there a worker cannot carry */
+	__u32 pad;
+};
+
+#define UP_HEARTBEAT_STALE_NS 5000000000ull
+
+/*
+ * Socket options of workers' sockets, answered by programs on the cgroup in which the agent makes them; level SOL_IP in
+ * both families. Everybody else gets the kernel's own answer, ENOPROTOOPT. Besides these there is SO_ORIGINAL_DST (80;
+ * SOL_IP with struct sockaddr_in, SOL_IPV6 with struct sockaddr_in6) of an accepted connection: where its client wanted
+ * to go.
+ */
+#define UP_SO_PEER 0x7550    /* getsockopt, of an accepted connection: struct up_peer */
+#define UP_SO_CARRIES 0x7551 /* setsockopt, before a dial: __u64, up_peer.id of the connection that it will carry */
+
+/* Who is at the other end of a connection that a worker accepted, as the kernel knows it. */
+struct up_peer {
+	__u64 id;           /* of the connection, for UP_SO_CARRIES */
+	__u64 client_netns; /* 0: not attested: outside the mesh, another node, or forged */
+	__u64 server_netns; /* 0: no enrolled pod of this node */
+	__u32 identity;     /* the client's: UP_IDENTITY_... */
+	__u32 direction;    /* enum up_direction */
+	__u32 service;      /* up_service.id, 0: not dialled through one */
+	__be16 client_port;
+	__be16 server_port;
+	__be16 dialled_port; /* where service is not 0 */
+	__u16 pad;
+	__u32 pad2;
+	struct up_addr client; /* the client's own socket */
+	struct up_addr server; /* where it wanted to go: a backend of the Service, or what it dialled */
+	struct up_addr dialled;
+	char client_namespace[UP_NS_NAME_LEN]; /* empty where netns is 0 */
+	char client_pod[UP_POD_NAME_LEN];
+	char server_namespace[UP_NS_NAME_LEN];
+	char server_pod[UP_POD_NAME_LEN];
+	char service_namespace[UP_NS_NAME_LEN]; /* empty where service is 0 */
+	char service_name[UP_NS_NAME_LEN];
+};
+
 #ifdef __cplusplus
 #define UP_ASSERT(expression) static_assert(expression, #expression)
 #else
@@ -550,7 +647,7 @@ struct up_flow {
 
 UP_ASSERT(sizeof(struct up_addr) == 16);
 UP_ASSERT(sizeof(struct up_config) == 72);
-UP_ASSERT(sizeof(struct up_pod) == 64 + UP_NS_NAME_LEN + UP_POD_NAME_LEN);
+UP_ASSERT(sizeof(struct up_pod) == 72 + UP_NS_NAME_LEN + UP_POD_NAME_LEN);
 UP_ASSERT(sizeof(struct up_excluded_key) == 16);
 UP_ASSERT(sizeof(struct up_ip_key) == 16);
 UP_ASSERT(sizeof(struct up_ip) == 8);
@@ -558,12 +655,12 @@ UP_ASSERT(sizeof(struct up_source_key) == 48);
 UP_ASSERT(sizeof(struct up_source) == 32);
 UP_ASSERT(sizeof(struct up_end) == 48);
 UP_ASSERT(sizeof(struct up_dir) == 96);
-UP_ASSERT(sizeof(struct up_conn) == 64 + 2 * 48 + 2 * 96);
+UP_ASSERT(sizeof(struct up_conn) == 104 + 2 * 48 + 2 * 96);
 UP_ASSERT(sizeof(struct up_budget) == 8);
 UP_ASSERT(sizeof(struct up_habits) == 32);
 UP_ASSERT(UP_WHY_COUNT <= 64);
 UP_ASSERT(sizeof(struct up_stats) == 8 * (6 + 2 * UP_WHY_COUNT));
-UP_ASSERT(sizeof(struct up_sk) == 64);
+UP_ASSERT(sizeof(struct up_sk) == 104);
 UP_ASSERT(sizeof(struct up_service_key) == 24);
 UP_ASSERT(sizeof(struct up_service) == 24 + 2 * UP_NS_NAME_LEN);
 UP_ASSERT(sizeof(struct up_backend_key) == 8);
@@ -586,5 +683,8 @@ UP_ASSERT(sizeof(struct up_traffic_key) == 24);
 UP_ASSERT(sizeof(struct up_traffic) == 40);
 UP_ASSERT(sizeof(struct up_flow) == 136);
 UP_ASSERT(sizeof(struct up_denied_key) == 16);
+UP_ASSERT(sizeof(struct up_worker) == 16);
+UP_ASSERT(sizeof(struct up_listener_key) == 16);
+UP_ASSERT(sizeof(struct up_peer) == 96 + 2 * UP_POD_NAME_LEN + 4 * UP_NS_NAME_LEN);
 
 #endif /* UNDERPASS_ABI_H */

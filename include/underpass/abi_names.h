@@ -88,6 +88,8 @@ constexpr std::string_view name_of(up_why why) {
       return "denied";
     case UP_WHY_BRIEF:
       return "brief";
+    case UP_WHY_WORKER:
+      return "worker";
     case UP_WHY_TRUNC:
       return "trunc";
     case UP_WHY_THREADS:
@@ -130,6 +132,16 @@ constexpr std::string_view name_of(up_why why) {
       return "redirect-failed";
     case UP_WHY_COUNT:
       return "count";
+  }
+  return kUnknownName;
+}
+
+constexpr std::string_view name_of(up_direction direction) {
+  switch (direction) {
+    case UP_OUTBOUND:
+      return "outbound";
+    case UP_INBOUND:
+      return "inbound";
   }
   return kUnknownName;
 }

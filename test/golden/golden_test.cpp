@@ -26,6 +26,7 @@
 #include "agent/compile/policies.h"
 #include "agent/compile/policy_compiler.h"
 #include "agent/compile/services.h"
+#include "agent/compile/workers.h"
 #include "agent/k8s/folder.h"
 #include "agent/state/store.h"
 #include "underpass/unique_fd.h"
@@ -147,6 +148,7 @@ std::string run(const fs::path& folder) {
   compile::NamespaceIds ids;
   auto compiled = compile::compile_tables(snapshot, facts.netns, facts.options, ids);
   auto out = compile::to_text(compiled) + compile_policies(snapshot, compiled);
+  out += compile::to_text(compile::plan_workers(snapshot, compiled));
   for (const auto& diagnostic : snapshot.diagnostics) out += to_text(diagnostic);
   return out + compile_services(snapshot, facts.options.node_name);
 }

@@ -64,6 +64,7 @@ class Mesh {
                                      .node_addresses = node_addresses_,
                                      .conflicts = conflicts_,
                                      .excluded = excluded,
+                                     .workers = workers,
                                      .policy_of = [this](const PodStatus& pod) {
                                        const auto found = policies.find(pod.id);
                                        return found == policies.end() ? nullptr : found->second;
@@ -81,10 +82,12 @@ class Mesh {
     CHECK(refused.error().code == code);
     return refused.error().message;
   }
+  PodStatus& client() { return pods_[0]; }
   PodStatus& server() { return pods_[1]; }
 
   std::map<NamespacedName, std::shared_ptr<const compile::PolicySet>> policies;  // by pod
   std::set<compile::ExcludedPort> excluded;
+  std::set<NetnsCookie> workers{1};  // all pods of this node
 
  private:
   void add(const char* name, std::uint16_t port, const char* address, std::vector<compile::Backend> backends) {
@@ -201,6 +204,74 @@ TEST_CASE("explain: why a connection is not short-circuited") {
   CHECK(mesh.answer("web:80").at("way") == "direct");
 }
 
+TEST_CASE("explain: a client that is captured dials through its worker, whatever it dials") {
+  Mesh mesh;
+  mesh.client().capture = true;
+  mesh.client().capture_reason = "annotation on Namespace";
+  const std::string who = "Pod shop/client: underpass.dev/capture: always on Namespace";
+  for (const char* to : {"10.0.0.2:9000", "10.1.0.8:80", "10.0.0.6:80", "[fd00::99]:80"}) {
+    CAPTURE(to);
+    CHECK(mesh.answer(to).at("way") == "proxied");
+    CHECK(mesh.answer(to).at("verdict") == "allow");
+    CHECK(mesh.reason(to) == who);
+  }
+  CHECK(mesh.answer("web:80").at("way") == "proxied");
+  CHECK(mesh.answer("web:80").at("decidedBy").at("name") == "web");
+  CHECK(mesh.reason("far:80") == "Service shop/far:80: " + who + " (and likewise of all 2 backends)");
+  CHECK(mesh.reason("10.96.0.4:81").ends_with("it is dialled as it stands; " + who));
+  // Not what stays inside the pod, datagrams, and ports that it excludes.
+  CHECK(mesh.answer("10.0.0.1:80").at("way") == "short-circuit");
+  CHECK(mesh.answer("127.0.0.1:80").at("way") == "direct");
+  CHECK(mesh.answer("[::1]:80").at("way") == "direct");
+  CHECK(mesh.answer("dns:53", "udp").at("way") == "direct");
+  CHECK(mesh.answer("empty:80").at("way") == "direct");
+  CHECK(mesh.reason("own:80") ==
+        "Service shop/own:80: Pod shop/client and Pod shop/client are enrolled on this node "
+        "with short-circuit on; 1 of 2 backends would be proxied");
+  mesh.excluded = {{.netns = 1, .port = 9000}};
+  CHECK(mesh.answer("10.1.0.8:9000").at("way") == "direct");
+}
+
+TEST_CASE("explain: what is dialled of a captured pod goes through its worker") {
+  Mesh mesh;
+  mesh.server().capture = true;
+  mesh.server().capture_reason = "annotation on Pod";
+  const std::string who = "Pod shop/server: underpass.dev/capture: always on Pod";
+  CHECK(mesh.answer("10.0.0.2:9000").at("way") == "proxied");
+  CHECK(mesh.reason("10.0.0.2:9000") == who);
+  CHECK(mesh.answer("10.1.0.8:80").at("way") == "direct");
+  CHECK(mesh.answer("10.0.0.2:80", "tcp", "shop/server").at("way") == "short-circuit");
+  // Of a Service's backends, some.
+  CHECK(mesh.answer("mixed:80").at("way") == "direct");
+  CHECK(mesh.reason("mixed:80") ==
+        "Service shop/mixed:80: 10.1.0.9 is no enrolled pod of this node; 1 of 2 backends would be proxied");
+  CHECK(mesh.answer("own:80").at("way") == "short-circuit");
+  // Whoever dials.
+  CHECK(mesh.answer("10.0.0.2:80", "tcp", "shop/out").at("way") == "proxied");
+  CHECK(mesh.reason("10.0.0.2:80", "shop/out") ==
+        "Pod shop/out is not enrolled (no label): its connections are as without Underpass; " + who);
+  CHECK(mesh.answer("10.0.0.2:53", "udp", "shop/out").at("way") == "direct");
+  CHECK(mesh.answer("mixed:80", "tcp", "shop/out").at("way") == "direct");
+  CHECK(mesh.reason("mixed:80", "shop/out").ends_with("; 1 of 2 backends would be proxied: " + who));
+
+  mesh.excluded = {{.netns = 1, .port = 9000, .inbound = true}};
+  CHECK(mesh.answer("10.0.0.2:9000").at("way") == "short-circuit");
+  CHECK(mesh.answer("10.0.0.2:9001").at("way") == "proxied");
+  mesh.client().capture = true;
+  mesh.client().capture_reason = "annotation on Pod";
+  CHECK(mesh.reason("10.0.0.2:9000") == "Pod shop/client: underpass.dev/capture: always on Pod");
+  CHECK(mesh.reason("10.0.0.2:9001") == "Pod shop/client: underpass.dev/capture: always on Pod; " + who);
+  // Nobody is there: it goes on as if nobody had asked.
+  mesh.workers.clear();
+  CHECK(mesh.answer("10.0.0.2:9001").at("way") == "short-circuit");
+  CHECK(mesh.reason("10.0.0.2:9001").ends_with(who + ", and no worker is there"));
+  CHECK(mesh.answer("10.0.0.2:80", "tcp", "shop/out").at("way") == "direct");
+  mesh.workers = {1};
+  mesh.client().capture = false;
+  mesh.server().enrolled = false;
+  CHECK(mesh.answer("10.0.0.2:9001").at("way") == "direct");
+}
+
 TEST_CASE("explain: UDP, and ports that a Service does not have") {
   const Mesh mesh;
   const json::object dns = mesh.answer("dns:53", "udp");
@@ -243,6 +314,7 @@ struct Policies {
   json::object ask(const char* from, const char* to, const char* protocol = "tcp") const {
     Mesh mesh;
     mesh.excluded = excluded;
+    mesh.server().capture = captured;
     mesh.policies[target.pod] = std::make_shared<const compile::PolicySet>(compile::compile_policy_set(input, target));
     return mesh.answer(to, protocol, from);
   }
@@ -261,6 +333,7 @@ struct Policies {
   compile::PolicyInput input;
   compile::PolicyTarget target;
   std::set<compile::ExcludedPort> excluded;
+  bool captured = false;  // the server
 };
 
 const auto kAllow = model::AuthorizationPolicy::Action::kAllow;
@@ -326,6 +399,18 @@ TEST_CASE("explain: a port that the client excludes is dialled as by a stranger"
         "(unauthenticated): shop/some");
   CHECK(policies.told("shop/client", "10.0.0.4:9000") ==
         "allow: Pod shop/client excludes port 9000 (exclude-outbound-ports): its connections are as without Underpass");
+}
+
+TEST_CASE("explain: policy comes before the worker") {
+  Policies policies;
+  policies.add("some", kAllow, "shop/client");
+  policies.captured = true;
+  CHECK(policies.ask("shop/client", "10.0.0.2:80").at("way") == "proxied");
+  CHECK(
+      policies.told("shop/client", "10.0.0.2:80")
+          .starts_with("allow AuthorizationPolicy shop/some rules[0].from[0]: Pod shop/server: underpass.dev/capture"));
+  CHECK(policies.ask("shop/plain", "10.0.0.2:80").at("way") == "direct");
+  CHECK(policies.told("shop/plain", "10.0.0.2:80").starts_with("deny AuthorizationPolicy shop/some: "));
 }
 
 TEST_CASE("explain: what bypasses policy, what is closed, what needs HTTP") {

@@ -28,6 +28,8 @@ PodStatus web() {
           .enrolled = true,
           .short_circuit = model::ShortCircuit::kOn,
           .short_circuit_reason = "annotation on Namespace",
+          .capture = true,
+          .capture_reason = "annotation on Pod",
           .workload = {.ns = "shop", .owner = "Deployment/web", .images = {"web:1", "log:1"}}};
 }
 
@@ -42,6 +44,7 @@ up_end end_of(const char* address, std::uint16_t port, std::uint64_t netns, up_t
           .addr = ip(address).to_abi(),
           .port = htons(port),
           .mapped = 0,
+          .worker = 0,
           .state = state};
 }
 
@@ -104,10 +107,10 @@ TEST_CASE("pods view") {
     {"namespace": "shop", "name": "web", "ip": "10.0.0.7", "ips": ["10.0.0.7", "fd00::7"],
      "identity": "spiffe://cluster.local/ns/shop/sa/web", "netnsCookie": "18446744073709551615", "enrolled": true,
      "refused": false, "reason": null, "shortCircuit": "on", "shortCircuitReason": "annotation on Namespace",
-     "owner": "Deployment/web", "images": ["web:1", "log:1"]},
+     "capture": "always", "captureReason": "annotation on Pod", "owner": "Deployment/web", "images": ["web:1", "log:1"]},
     {"namespace": "shop", "name": "old", "ip": null, "ips": [], "identity": null, "netnsCookie": null,
      "enrolled": false, "refused": true, "reason": "netns /var/run/netns/old: not found", "shortCircuit": "off",
-     "shortCircuitReason": "not enrolled", "owner": null, "images": []}])"));
+     "shortCircuitReason": "not enrolled", "capture": "none", "captureReason": null, "owner": null, "images": []}])"));
 }
 
 TEST_CASE("pods view: the modes") {
@@ -121,6 +124,19 @@ TEST_CASE("pods view: the modes") {
   CHECK(mode_of(model::ShortCircuit::kOn, true) == "on");
   CHECK(mode_of(model::ShortCircuit::kOff, true) == "off");
   CHECK(mode_of(model::ShortCircuit::kOn, false) == "off");
+}
+
+TEST_CASE("pods view: only who is in the mesh is captured") {
+  PodStatus pod = web();
+  const auto capture_of = [&] { return admin::pods_view(std::span(&pod, 1), learn::Workloads()).at(0).as_object(); };
+  pod.enrolled = false;
+  CHECK(capture_of().at("capture") == "none");
+  CHECK(capture_of().at("captureReason") == nullptr);
+  pod.enrolled = true;
+  pod.capture = false;
+  pod.capture_reason = "default";
+  CHECK(capture_of().at("capture") == "none");
+  CHECK(capture_of().at("captureReason") == nullptr);
 }
 
 TEST_CASE("pods view: what was learned, and how far learning has come") {
@@ -178,6 +194,35 @@ TEST_CASE("connections view: the Service through which it was dialled") {
   CHECK(gone.at("destination").at("service") == nullptr);
   CHECK(gone.at("dialled") == "[fd00::a]:443");
   CHECK(row({}).at("destination").at("service") == nullptr);
+}
+
+TEST_CASE("connections view: of what a worker takes, one row with the ends that were meant") {
+  dataplane::Connection taken = connection();
+  taken.record.way = UP_WAY_PROXIED;
+  taken.record.end[UP_SERVER] = end_of("127.0.0.1", 15001, web().netns_cookie, UP_TCP_ESTABLISHED);
+  taken.record.original = ip("fd00::9").to_abi();
+  taken.record.original_port = htons(443);
+  PodStatus db = web();
+  db.id.name = "db";
+  db.ips = {ip("fd00::9")};
+  db.netns_cookie = 12;
+  const std::string original = R"({"ip": "fd00::9", "port": 443, "namespace": "shop", "pod": "db", "identity": )";
+
+  taken.record.original_netns = 12;
+  const json::object local = view(taken, {web(), db});
+  CHECK(local.at("way") == "proxied");
+  CHECK(local.at("source").at("pod") == "web");
+  CHECK(json::serialize(local.at("destination")) ==
+        compact(original + R"("spiffe://cluster.local/ns/shop/sa/web", "service": null})"));
+  taken.record.original_netns = 0;
+  CHECK(json::serialize(view(taken, {web(), db}).at("destination")) == compact(original + R"(null, "service": null})"));
+
+  dataplane::Connection leg = connection();
+  leg.record.carries = taken.id;
+  leg.record.original = ip("10.0.0.7").to_abi();
+  leg.record.original_port = htons(40000);
+  const std::vector<dataplane::Connection> all{leg, taken, leg};
+  CHECK(admin::connections_view(all, admin::PodIndex({}), admin::ClockOffset(hours(24))).size() == 1);
 }
 
 TEST_CASE("connections view: who is at an end") {

@@ -69,6 +69,9 @@ TEST_CASE("underpassctl: usage") {
            {"relearn", "shop/"},
            {"relearn", "shop/web/x"},
            {"relearn", "shop/web", "shop/db"},
+           {"proxy"},
+           {"proxy", "config"},
+           {"proxy", "config", "web"},
        }) {
     CAPTURE(wrong.size() > 0 ? wrong.back() : "");
     const Outcome outcome = run_ctl(wrong);
@@ -93,6 +96,7 @@ TEST_CASE("underpassctl: help and version") {
                                                                                        {"map", "dump"},
                                                                                        {"detach"},
                                                                                        {"attach"},
+                                                                                       {"proxy", "config"},
                                                                                        {"relearn"}}) {
     std::vector<std::string> arguments = command;
     arguments.emplace_back("--help");
@@ -241,6 +245,21 @@ TEST_CASE("underpassctl relearn") {
   CHECK(refusing.run({"relearn", "shop/c"}).err == "underpassctl: Pod shop/c: not found on this node\n");
   test::TempFolder folder;
   CHECK(run_ctl({"relearn", "shop/a", "--run-dir", folder.path()}).code == 3);
+}
+
+TEST_CASE("underpassctl proxy config") {
+  const std::string answer = R"({"namespace":"shop","pod":"web","worker":{"name":"shop","state":"ready"}})";
+  FakeAgent agent(result(answer));
+  const Outcome outcome = agent.run({"proxy", "config", "shop/web"});
+  CHECK(outcome.code == 0);
+  CHECK(outcome.out.starts_with("POD           shop/web\n"));
+  CHECK(agent.asked() == json::object{{"command", "proxy-config"}, {"namespace", "shop"}, {"pod", "web"}});
+  CHECK(agent.run({"proxy", "config", "shop/web", "-o", "json"}).out == answer + "\n");
+
+  FakeAgent refusing(admin::refuse(admin::ErrorCode::kNotFound, "Pod shop/db has no worker: it is not captured"));
+  CHECK(refusing.run({"proxy", "config", "shop/db"}).code == 4);
+  CHECK(refusing.run({"proxy", "config", "shop/db"}).err ==
+        "underpassctl: Pod shop/db has no worker: it is not captured\n");
 }
 
 TEST_CASE("underpassctl attach: through the agent") {

@@ -59,7 +59,7 @@ TEST_CASE("btf json: the keys and values of abi.h") {
       .mode = UP_MODE_ON, .peers_mesh = 1, .namespace_id = 3, .learned = 1, .namespace_name = "shop", .name = "web"};
   CHECK(
       decoded("up_pod", pod) ==
-      R"({"mode":"on","peers_mesh":1,"namespace_id":3,"learned":1,"hash":0,"identity":0,"policy":0,"excludes":0,"ip4":"::","ip6":"::","namespace_name":"shop","name":"web"})");
+      R"({"mode":"on","peers_mesh":1,"namespace_id":3,"learned":1,"hash":0,"identity":0,"policy":0,"excludes":0,"capture":0,"ip4":"::","ip6":"::","namespace_name":"shop","name":"web"})");
 
   up_source_key key{};
   key.server_netns = 18'446'744'073'709'551'615U;
@@ -80,16 +80,26 @@ TEST_CASE("btf json: the keys and values of abi.h") {
   end.mapped = 1;
   end.state = UP_TCP_CLOSE_WAIT;
   CHECK(decoded("up_end", end) == compact(R"({"netns_cookie": "12", "cookie": "345", "addr": "10.0.0.7", "port": 443,
-    "mapped": 1, "state": "close-wait"})"));
+    "mapped": 1, "worker": 0, "state": "close-wait"})"));
 
   up_sk sk{.conn = 9, .end = UP_SERVER, .why = UP_WHY_OTHER_SOCKMAP};
+  sk.carries = 8;
+  sk.original_netns = 12;
+  sk.original = address("10.0.0.9");
+  sk.original_port = htons(443);
   sk.service = 3;
   sk.dialled_port = htons(80);
   sk.backend_port = htons(8080);
   sk.dialled = address("10.96.0.1");
   sk.backend = address("10.0.0.7");
-  CHECK(decoded("up_sk", sk) == compact(R"({"conn": "9", "end": 1, "why": "other-sockmap", "service": 3,
+  CHECK(decoded("up_sk", sk) == compact(R"({"conn": "9", "carries": "8", "original_netns": "12",
+    "original": "10.0.0.9", "original_port": 443, "led": 0, "way": "direct", "end": 1, "why": "other-sockmap", "service": 3,
     "dialled_port": 80, "backend_port": 8080, "dialled": "10.96.0.1", "backend": "10.0.0.7", "alone": 0})"));
+
+  CHECK(decoded("up_excluded_key", up_excluded_key{.netns_cookie = 12, .port = htons(80), .inbound = 1, .pad = 0}) ==
+        R"({"netns_cookie":"12","port":80,"inbound":1})");
+  CHECK(decoded("up_worker", up_worker{.number = 3, .dials = -1, .port4 = htons(15001), .port6 = 0, .pad = 0}) ==
+        R"({"number":3,"dials":-1,"port4":15001,"port6":0})");
 }
 
 TEST_CASE("btf json: arrays that are indexed by an enum") {
@@ -165,6 +175,7 @@ TEST_CASE("btf json: names of enumerators are those of abi_names.h") {
   check("up_why", up_why{});
   check("up_tcp_state", up_tcp_state{});
   check("up_flow_event", up_flow_event{});
+  check("up_direction", up_direction{});
 }
 
 TEST_CASE("btf json: everything else that C has") {
@@ -198,6 +209,7 @@ TEST_CASE("btf json: everything else that C has") {
   std::memset(&value.pointer, 0, sizeof(value.pointer));
   value.very_large = 255;
   value.addr = address("::1");
+  value.direction = UP_INBOUND;
   CHECK(decoded("odd", value) == compact(R"({
     "id": "1", "peer_netns": "2", "plain": 9007199254740993, "conn": 4, "port": 80, "net": 16909060,
     "wide": 72623859790382856, "low": 5, "high": 123456, "negative": -7, "colour": "dark-blue", "unknown": 99,
@@ -205,7 +217,8 @@ TEST_CASE("btf json: everything else that C has") {
     "as_number": 67305985, "as_bytes": "01020304", "named": {"tiny": -1},
     "inner": [{"number": -5, "yes": true, "mac": "0102030405ff"}, {"number": 5, "yes": false, "mac": "000000000000"}],
     "text": "t\ufffdxt", "raw": "0010ab", "ratio": 5E-1, "pointer": "0000000000000000",
-    "very_large": "ff000000000000000000000000000000", "addr": "::1"})"));
+    "very_large": "ff000000000000000000000000000000", "addr": "::1",
+    "direction": "inbound"})"));
 }
 
 TEST_CASE("btf json: a bare 64-bit key is a string, other keys are as values") {

@@ -61,6 +61,7 @@ struct odd {
   __u8 pad1[3];
   __u32 padding;
   struct up_addr addr;
+  enum up_direction direction;
 };
 
 struct counters {

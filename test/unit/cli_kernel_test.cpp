@@ -142,8 +142,8 @@ TEST_CASE("map dump: hashes of the mesh") {
       up_pod{.mode = UP_MODE_ON, .peers_mesh = 1, .namespace_id = 2, .learned = 0, .namespace_name = "a", .name = "b"});
   CHECK(json::serialize(maps.dump("up_pods")) ==
         compact(R"({"map": "up_pods", "type": "hash", "note": null, "entries": [
-    {"key": "7", "value": {"mode": "on", "peers_mesh": 1, "namespace_id": 2, "learned": 0, "hash": 0, "identity": 0, "policy": 0, "excludes": 0, "ip4": "::", "ip6": "::", "namespace_name": "a", "name": "b"}},
-    {"key": "12", "value": {"mode": "auto", "peers_mesh": 0, "namespace_id": 1, "learned": 0, "hash": 0, "identity": 0, "policy": 0, "excludes": 0, "ip4": "::", "ip6": "::", "namespace_name": "shop", "name": "web"}}]})"));
+    {"key": "7", "value": {"mode": "on", "peers_mesh": 1, "namespace_id": 2, "learned": 0, "hash": 0, "identity": 0, "policy": 0, "excludes": 0, "capture": 0, "ip4": "::", "ip6": "::", "namespace_name": "a", "name": "b"}},
+    {"key": "12", "value": {"mode": "auto", "peers_mesh": 0, "namespace_id": 1, "learned": 0, "hash": 0, "identity": 0, "policy": 0, "excludes": 0, "capture": 0, "ip4": "::", "ip6": "::", "namespace_name": "shop", "name": "web"}}]})"));
 
   maps.put("up_ips", up_ip_key{address("10.0.0.7")}, up_ip{12});
   maps.put("up_ips", up_ip_key{address("fd00::7")}, up_ip{12});
@@ -151,13 +151,24 @@ TEST_CASE("map dump: hashes of the mesh") {
     {"key": {"addr": "fd00::7"}, "value": {"netns_cookie": "12"}},
     {"key": {"addr": "10.0.0.7"}, "value": {"netns_cookie": "12"}}])"));
 
+  maps.put("up_excluded", up_excluded_key{.netns_cookie = 12, .port = htons(9090), .inbound = 1, .pad = 0},
+           std::uint8_t{1});
+  CHECK(json::serialize(maps.dump("up_excluded").at("entries")) == compact(R"([
+    {"key": {"netns_cookie": "12", "port": 9090, "inbound": 1}, "value": 1}])"));
+  maps.put("up_workers", std::uint64_t{12},
+           up_worker{.number = 1, .dials = 64, .port4 = htons(15001), .port6 = 0, .pad = 0});
+  CHECK(json::serialize(maps.only_value("up_workers")) ==
+        compact(R"({"number": 1, "dials": 64, "port4": 15001, "port6": 0})"));
+
   up_conn conn{};
+  conn.carries = 7;
   conn.way = UP_WAY_SHORT_CIRCUIT;
   conn.end[UP_SERVER].port = htons(80);
   conn.dir[UP_CLIENT].why = UP_WHY_READER_WAITS;
   maps.put("up_conns", std::uint64_t{1}, conn);
   const json::value row = maps.only_value("up_conns");
   CHECK(row.at("way") == "short-circuit");
+  CHECK(row.at("carries") == "7");
   CHECK(row.at("end").at("server").at("port") == 80);
   CHECK(row.at("dir").at("client").at("why") == "reader-waits");
   CHECK(row.at("dir").at("server").at("state") == "tcp");
@@ -270,6 +281,14 @@ TEST_CASE("map dump: maps of sockets show cookies") {
   CHECK(json::serialize(dump.at("entries")) ==
         json::serialize(json::array{json::object{{"key", std::to_string(cookie)}, {"value", std::to_string(cookie)}}}));
 
+  const UniqueFd listener(::socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0));
+  require(::listen(listener.get(), 1) == 0, "listen");
+  require(::getsockopt(listener.get(), SOL_SOCKET, SO_COOKIE, &cookie, &size) == 0, "SO_COOKIE");
+  maps.put("up_listeners", up_listener_key{.netns_cookie = 12, .direction = UP_INBOUND, .v6 = 0},
+           static_cast<std::uint64_t>(listener.get()));
+  CHECK(json::serialize(maps.dump("up_listeners").at("entries")) ==
+        R"([{"key":{"netns_cookie":"12","direction":"inbound","v6":0},"value":")" + std::to_string(cookie) + R"("}])");
+
   // Values of 4 bytes have no room for a cookie.
   maps.put("narrow_socks", cookie, static_cast<std::uint32_t>(server.get()));
   const json::object narrow = maps.dump("narrow_socks");
@@ -337,20 +356,20 @@ TEST_CASE("underpassctl map: list and dump") {
   CAPTURE(list.out);
   CHECK(list.code == 0);
   CHECK(list.err.empty());
-  CHECK(list.out.contains("\nup_pods       hash                1      1024   8 B  384 B\n"));
-  CHECK(list.out.contains("\nup_sk         sk_storage          -         -   4 B   64 B\n"));
+  CHECK(list.out.contains("\nup_pods       hash                1      1024   8 B  392 B\n"));
+  CHECK(list.out.contains("\nup_sk         sk_storage          -         -   4 B  104 B\n"));
   CHECK(!list.out.contains("a_program"));
   CHECK(!list.out.contains("a_folder"));
   const json::array rows = json::parse(ctl({"map", "list", "-o", "json"}).out).as_array();
-  CHECK(rows.size() == 23);
+  CHECK(rows.size() == 26);
 
-  CHECK(
-      ctl({"map", "dump", "up_pods"}).out ==
-      "up_pods: hash, 1 entry of 1024\n"
-      "\n"
-      "KEY  MODE  PEERS_MESH  NAMESPACE_ID  LEARNED  HASH  IDENTITY  POLICY  EXCLUDES  IP4  IP6  NAMESPACE_NAME  NAME\n"
-      "7    on    0           1             0        0     0         0       0         ::   ::   shop            "
-      "web\n");
+  CHECK(ctl({"map", "dump", "up_pods"}).out ==
+        "up_pods: hash, 1 entry of 1024\n"
+        "\n"
+        "KEY  MODE  PEERS_MESH  NAMESPACE_ID  LEARNED  HASH  IDENTITY  POLICY  EXCLUDES  CAPTURE  IP4  IP6  "
+        "NAMESPACE_NAME  NAME\n"
+        "7    on    0           1             0        0     0         0       0         0        ::   ::   shop      "
+        "      web\n");
   CHECK(json::parse(ctl({"map", "dump", "up_pods", "-o", "json"}).out).at("map") == "up_pods");
 
   const Outcome all = ctl({"map", "dump", "all"});

@@ -67,17 +67,17 @@ TEST_CASE("cli tables: pods") {
   CHECK(pods_table(json::parse(R"([
     {"namespace": "shop", "name": "web", "ip": "10.0.0.7", "ips": ["10.0.0.7", "fd00::7"],
      "identity": "spiffe://cluster.local/ns/shop/sa/web", "netnsCookie": "4027", "enrolled": true, "reason": null,
-     "shortCircuit": "on", "shortCircuitReason": "annotation on Namespace"},
+     "capture": "always", "shortCircuit": "on", "shortCircuitReason": "annotation on Namespace"},
     {"namespace": "shop", "name": "old", "ip": null, "ips": [], "identity": null, "netnsCookie": null,
-     "enrolled": false, "reason": "netns /var/run/netns/old: not found", "shortCircuit": "off",
-     "shortCircuitReason": "not enrolled"}])"))
+     "enrolled": false, "reason": "netns /var/run/netns/old: not found", "capture": "none",
+     "shortCircuit": "off", "shortCircuitReason": "not enrolled"}])"))
             .to_text() ==
-        "NAMESPACE  NAME  IPS               ENROLLED  SHORT-CIRCUIT  WHY                                  IDENTITY     "
-        "                          NETNS\n"
-        "shop       web   10.0.0.7,fd00::7  yes       on             annotation on Namespace              "
+        "NAMESPACE  NAME  IPS               ENROLLED  CAPTURE  SHORT-CIRCUIT  WHY                                  "
+        "IDENTITY                               NETNS\n"
+        "shop       web   10.0.0.7,fd00::7  yes       always   on             annotation on Namespace              "
         "spiffe://cluster.local/ns/shop/sa/web  4027\n"
-        "shop       old   -                 no        off            netns /var/run/netns/old: not found  -            "
-        "                          -\n");
+        "shop       old   -                 no        none     off            netns /var/run/netns/old: not found  "
+        "-                                      -\n");
 }
 
 TEST_CASE("cli tables: connections") {
@@ -113,6 +113,7 @@ TEST_CASE("cli tables: what an agent of another version sends is shown as far as
     CHECK(!services_table(value).to_text().empty());
     CHECK(!explain_text(value).empty());
     CHECK(!flow_line(value).empty());
+    CHECK(!proxy_config_text(value).empty());
   }
 }
 
@@ -152,6 +153,39 @@ TEST_CASE("cli tables: an explanation") {
         "BACKENDS    10.0.0.7:8080,10.0.0.8:8080\n");
   CHECK(explain_text(json::parse(R"({"decidedBy": {"kind": "K", "namespace": "a", "name": "b", "rule": "rules[1]"}})"))
             .contains("DECIDED BY  K a/b rules[1]\n"));
+}
+
+TEST_CASE("cli tables: a worker") {
+  CHECK(proxy_config_text(json::parse(R"({
+    "namespace": "shop", "pod": "web", "captureReason": "annotation on Namespace",
+    "worker": {"name": "shop", "state": "ready", "since": "2026-03-01T09:00:00.000Z", "problem": null,
+               "pid": 4711, "version": "0.1.0", "restarts": 1, "cgroup": "/sys/fs/cgroup/underpass/workers/shop"},
+    "listeners": [{"direction": "outbound", "family": "IPv4", "address": "127.0.0.1", "port": 15001},
+                  {"direction": "inbound", "family": "IPv6", "address": "::1", "port": 15006}],
+    "dialSockets": {"ipv4": 64, "ipv6": 3},
+    "config": {"revision": 2, "threads": 1, "connectTimeoutMs": 5400500, "idleTimeoutMs": 0, "drainTimeoutMs": 0,
+               "pods": [{"namespace": "shop", "name": "web", "netnsCookie": "12",
+                         "identity": "spiffe://cluster.local/ns/shop/sa/web"}],
+               "identities": [{"number": 2, "identity": "spiffe://cluster.local/ns/shop/sa/web"}]}})")) ==
+        "POD           shop/web\n"
+        "CAPTURED BY   annotation on Namespace\n"
+        "WORKER        shop\n"
+        "STATE         ready, since 2026-03-01T09:00:00.000Z\n"
+        "PROBLEM       -\n"
+        "PID           4711\n"
+        "VERSION       0.1.0\n"
+        "RESTARTS      1\n"
+        "CGROUP        /sys/fs/cgroup/underpass/workers/shop\n"
+        "LISTENER      outbound 127.0.0.1:15001\n"
+        "LISTENER      inbound [::1]:15006\n"
+        "DIAL SOCKETS  64 IPv4, 3 IPv6\n"
+        "CONFIG        revision 2, threads 1, connect timeout 1h30m500ms, idle timeout for ever, drain timeout 0\n"
+        "\n"
+        "NAMESPACE  NAME  IDENTITY                               NETNS\n"
+        "shop       web   spiffe://cluster.local/ns/shop/sa/web  12\n"
+        "\n"
+        "NUMBER  IDENTITY\n"
+        "     2  spiffe://cluster.local/ns/shop/sa/web\n");
 }
 
 TEST_CASE("cli tables: flows have columns that do not move") {

@@ -106,6 +106,22 @@ TEST_CASE("enrolment: where the mode comes from") {
   CHECK(world.compile().short_circuit_reason == "annotation on Pod");
 }
 
+TEST_CASE("enrolment: who asks for a worker") {
+  using model::Capture;
+  World world;
+  world.pod().settings.mesh = true;
+  CHECK_FALSE(world.compile().capture);
+  CHECK(world.compile().capture_reason == "default");
+  world.ns().settings.capture = Capture::kAlways;
+  CHECK(world.compile().capture);
+  CHECK(world.compile().capture_reason == "annotation on Namespace");
+  world.pod().settings.capture = Capture::kAuto;
+  CHECK_FALSE(world.compile().capture);
+  CHECK(world.compile().capture_reason == "annotation on Pod");
+  world.pod().settings.capture = Capture::kAlways;
+  CHECK(world.compile().capture);
+}
+
 // What makes a pod impossible that is wanted, and the reason given for it.
 struct Obstacle {
   const char* reason;

@@ -3,6 +3,7 @@
 #include <doctest/doctest.h>
 
 #include <cstring>
+#include <set>
 #include <string>
 #include <utility>
 #include <vector>
@@ -90,6 +91,26 @@ TEST_CASE("tables: in mode auto the mode is what was learned of the workload") {
 
   pod.images = {"web:2"};
   CHECK(mode() == UP_MODE_AUTO);
+}
+
+TEST_CASE("tables: what a captured pod excludes, in both directions") {
+  Node node;
+  auto& pod = node.add("shop", "web", 7, {ip("10.0.0.7")});
+  pod.exclude_inbound_ports = {80, 9090};
+  CHECK(node.compile().tables.pods.at(7).capture == 0);
+  CHECK(node.compile().tables.pods.at(7).excludes == 0);
+  CHECK(node.compile().tables.excluded.empty());
+
+  pod.settings.capture = model::Capture::kAlways;
+  CHECK(node.compile().tables.pods.at(7).capture == 1);
+  CHECK(node.compile().tables.pods.at(7).excludes == 1);
+  CHECK(node.compile().tables.excluded == std::set<ExcludedPort>{{7, 80, true}, {7, 9090, true}});
+
+  pod.exclude_outbound_ports = {80};
+  CHECK(node.compile().tables.excluded == std::set<ExcludedPort>{{7, 80, false}, {7, 80, true}, {7, 9090, true}});
+  pod.settings.capture = model::Capture::kAuto;
+  CHECK(node.compile().tables.pods.at(7).excludes == 1);
+  CHECK(node.compile().tables.excluded == std::set<ExcludedPort>{{7, 80, false}});
 }
 
 TEST_CASE("tables: equal pods have equal bytes") {

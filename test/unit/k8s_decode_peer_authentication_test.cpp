@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-// Every field of a PeerAuthentication and of the Mesh, and every way in which one can be wrong.
+// Every field of a PeerAuthentication, and every way in which one can be wrong.
 #include <doctest/doctest.h>
 
 #include <string>
@@ -121,29 +121,6 @@ TEST_CASE("peer authentication: what is wrong is said by path and cause") {
   CHECK(bad("", ", creationTimestamp: x").starts_with("metadata.creationTimestamp: \"x\": not a time"));
   CHECK(error_of(decode<decode_peer_authentication>("{metadata: {name: a}, mtls: {mode: STRICT}}")) ==
         "mtls: unknown field");
-}
-
-TEST_CASE("mesh: its fields and their defaults") {
-  const auto mesh = [](const std::string& spec) {
-    return decode<decode_mesh>("{apiVersion: underpass.dev/v1alpha1, kind: Mesh, metadata: {name: default}, spec: {" +
-                               spec + "}}");
-  };
-  CHECK(mesh("trustDomain: corp.example.com, rootNamespace: mesh").value() ==
-        model::MeshConfig{.trust_domain = "corp.example.com", .root_namespace = "mesh"});
-  CHECK(mesh("").value() == model::MeshConfig{.trust_domain = "cluster.local", .root_namespace = "istio-system"});
-  CHECK(mesh("trustDomain: '', rootNamespace: null").value() == model::MeshConfig{});
-  CHECK(decode<decode_mesh>("{metadata: {name: default}}").value() == model::MeshConfig{});
-
-  CHECK(error_of(mesh("trustDomain: Corp")) ==
-        "spec.trustDomain: \"Corp\": not an RFC 1123 subdomain (a-z, 0-9, - and ., at most 253)");
-  CHECK(error_of(mesh("trustDomain: spiffe://a")) ==
-        "spec.trustDomain: \"spiffe://a\": not an RFC 1123 subdomain (a-z, 0-9, - and ., at most 253)");
-  CHECK(error_of(mesh("rootNamespace: a.b")) ==
-        "spec.rootNamespace: \"a.b\": not an RFC 1123 label (a-z, 0-9 and -, at most 63)");
-  CHECK(error_of(mesh("trustDomain: 5")) == "spec.trustDomain: 5: must be a string (put it in quotes)");
-  CHECK(error_of(mesh("trustDomian: a")) == "spec.trustDomian: unknown field");
-  CHECK(error_of(decode<decode_mesh>("{metadata: {name: other}, spec: {}}")) ==
-        "metadata.name: \"other\": must be \"default\": there is one Mesh");
 }
 
 }  // namespace

@@ -53,6 +53,7 @@ metadata:
     underpass.dev/netns: /var/run/netns/web
     underpass.dev/short-circuit: on
     underpass.dev/short-circuit-peers: mesh
+    underpass.dev/capture: always
     underpass.dev/weight: "50"
     underpass.dev/exclude-inbound-ports: "9090"
     underpass.dev/exclude-outbound-ports: 3306,53
@@ -87,7 +88,8 @@ status:
                     .images = {"web:1.2", "tap@sha256:0"},
                     .settings = {.mesh = true,
                                  .short_circuit = model::ShortCircuit::kOn,
-                                 .short_circuit_peers = model::ShortCircuitPeers::kMesh},
+                                 .short_circuit_peers = model::ShortCircuitPeers::kMesh,
+                                 .capture = model::Capture::kAlways},
                     .netns_path = "/var/run/netns/web",
                     .ready = false,
                     .ports = {{"", model::Protocol::kTcp, 80}},
@@ -314,6 +316,10 @@ TEST_CASE("pod: what is wrong is said by object, path and cause") {
        "metadata.annotations[underpass.dev/short-circuit]: \"On\": must be one of auto, on, off"},
       {"annotations: {underpass.dev/short-circuit-peers: all}", "",
        "metadata.annotations[underpass.dev/short-circuit-peers]: \"all\": must be one of namespace, mesh"},
+      {"annotations: {underpass.dev/capture: never}", "",
+       "metadata.annotations[underpass.dev/capture]: \"never\": must be one of auto, always"},
+      {"annotations: {underpass.dev/capture: true}", "",
+       "metadata.annotations[underpass.dev/capture]: true: must be a string (put it in quotes)"},
       {"annotations: {underpass.dev/netns: web}", "",
        "metadata.annotations[underpass.dev/netns]: \"web\": must be an absolute path, for example /var/run/netns/web"},
       {"annotations: {underpass.dev/netns: ''}", "",

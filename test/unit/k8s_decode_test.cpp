@@ -183,6 +183,8 @@ TEST_CASE("decode: mesh settings") {
         ShortCircuitPeers::kMesh);
   CHECK(settings_of("annotations: {underpass.dev/short-circuit-peers: namespace}").short_circuit_peers ==
         ShortCircuitPeers::kNamespace);
+  CHECK(settings_of("annotations: {underpass.dev/capture: always}").capture == model::Capture::kAlways);
+  CHECK(settings_of("annotations: {underpass.dev/capture: auto}").capture == model::Capture::kAuto);
   // A label where an annotation belongs, and the other way round, are somebody else's.
   CHECK(settings_of("annotations: {underpass.dev/mesh: enabled}, labels: {underpass.dev/short-circuit: on}") ==
         model::MeshSettings{});

@@ -24,11 +24,16 @@ enum class ShortCircuit { kOff, kAuto, kOn };
 // Annotation underpass.dev/short-circuit-peers: with whom a pod may be short-circuited. kMesh is needed on both ends.
 enum class ShortCircuitPeers { kNamespace, kMesh };
 
+// Annotation underpass.dev/capture: whether a pod's TCP connections go through a worker. kAuto: where something needs
+// it.
+enum class Capture { kAuto, kAlways };
+
 // The label and the annotations of our own that a Namespace and a Pod share. Absent: not said here.
 struct MeshSettings {
   std::optional<bool> mesh;  // underpass.dev/mesh: enabled | disabled
   std::optional<ShortCircuit> short_circuit;
   std::optional<ShortCircuitPeers> short_circuit_peers;
+  std::optional<Capture> capture;
 
   bool operator==(const MeshSettings&) const = default;
 };

@@ -13,6 +13,7 @@
 
 #include "underpass/ids.h"
 #include "underpass/ip_address.h"
+#include "underpass/routing_table.h"
 
 namespace underpass::model {
 
@@ -116,9 +117,14 @@ struct PeerAuthentication {
 // The name of the one Mesh (underpass.dev/v1alpha1) that there is.
 inline constexpr std::string_view kMeshName = "default";
 
+// Who shares a worker: the pods of a namespace, or all of a node.
+enum class Isolation { kNamespace, kShared };
+
 struct MeshConfig {
   std::string trust_domain = "cluster.local";
   std::string root_namespace = "istio-system";
+  Isolation isolation = Isolation::kNamespace;
+  ProxySettings proxy;
 
   bool operator==(const MeshConfig&) const = default;
 };

@@ -1,0 +1,98 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "agent/proxying.h"
+
+#include <algorithm>
+#include <tuple>
+
+#include "agent/admin/proxy_view.h"
+#include "agent/compile/workers.h"
+#include "agent/worker_metrics.h"
+
+namespace underpass {
+namespace {
+
+using State = workers::Status::State;
+
+admin::ProxyConfigInfo::State to_admin(State state) {
+  switch (state) {
+    case State::kStarting:
+      return admin::ProxyConfigInfo::State::kStarting;
+    case State::kReady:
+      return admin::ProxyConfigInfo::State::kReady;
+    case State::kBackingOff:
+      return admin::ProxyConfigInfo::State::kBackingOff;
+    case State::kDraining:
+      return admin::ProxyConfigInfo::State::kDraining;
+  }
+  return admin::ProxyConfigInfo::State::kStarting;
+}
+
+up_addr loopback(bool v6) {
+  up_addr out{};
+  if (v6) {
+    out.bytes[15] = 1;
+  } else {
+    out.bytes[10] = out.bytes[11] = 0xff;
+    out.bytes[12] = 127;
+    out.bytes[15] = 1;
+  }
+  return out;
+}
+
+admin::ProxyConfigInfo describe(const compile::PodStatus& pod, const workers::Status& worker) {
+  admin::ProxyConfigInfo out{
+      .pod = pod.id,
+      .capture_reason = pod.capture_reason,
+      .worker = worker.name,
+      .state = to_admin(worker.state),
+      .problem = worker.problem,
+      .pid = worker.pid,
+      .version = worker.version,
+      .restarts = worker.restarts,
+      .cgroup = worker.cgroup,
+      .table = worker.table,
+  };
+  if (worker.pid != 0) out.since = worker.since;
+  if (const auto found = worker.listeners.find(pod.netns_cookie); found != worker.listeners.end())
+    for (const auto& [listener, port] : found->second)
+      out.listeners.push_back({.direction = listener.inbound ? UP_INBOUND : UP_OUTBOUND,
+                               .address = IpAddress(loopback(listener.v6)),
+                               .port = port});
+  if (const auto found = worker.report.dials.find(pod.netns_cookie); found != worker.report.dials.end())
+    std::tie(out.dials4, out.dials6) = found->second;
+  return out;
+}
+
+}  // namespace
+
+void Proxying::update(const model::Snapshot& snapshot, const compile::Compiled& compiled,
+                      dataplane::Dataplane* dataplane) {
+  std::map<NetnsCookie, std::string> paths;
+  for (const auto& pod : compiled.pods) {
+    const auto object = snapshot.pods.find(pod.id);
+    if (pod.netns_cookie != 0 && object != snapshot.pods.end())
+      paths.emplace(pod.netns_cookie, object->second.netns_path);
+  }
+  workers_.update(compile::plan_workers(snapshot, compiled), paths, dataplane);
+}
+
+admin::Answer Proxying::config(const boost::json::object& request, std::span<const compile::PodStatus> pods) const {
+  const auto id = admin::decode_pod(request);
+  if (!id) return std::unexpected(id.error());
+  const auto pod = admin::find_captured(pods, *id);
+  if (!pod) return std::unexpected(pod.error());
+  for (const auto& worker : workers_.status())
+    if (std::ranges::find(worker.table.pods, (*pod)->netns_cookie, &RoutingTable::Pod::netns) !=
+        worker.table.pods.end())
+      return admin::proxy_config_view(describe(**pod, worker));
+  return admin::refuse(admin::ErrorCode::kNotFound, "Pod " + id->to_string() + ": no worker has it yet");
+}
+
+std::vector<prometheus::MetricFamily> Proxying::collect() const {
+  std::vector<WorkerMetrics> all;
+  for (const auto& worker : workers_.status())
+    all.push_back(worker_metrics_of(worker.name, worker.state == State::kReady, worker.restarts, worker.report));
+  return collect_worker_metrics(all);
+}
+
+}  // namespace underpass

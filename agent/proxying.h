@@ -1,0 +1,43 @@
+// SPDX-License-Identifier: Apache-2.0
+// The agent's part in what goes through workers: says which pods need one, keeps the workers equal to that, and answers
+// what operators ask of them.
+#pragma once
+
+#include <prometheus/metric_family.h>
+
+#include <boost/json/object.hpp>
+#include <span>
+#include <string>
+#include <vector>
+
+#include "agent/admin/protocol.h"
+#include "agent/compile/compile.h"
+#include "agent/dataplane/dataplane.h"
+#include "agent/workers/workers.h"
+#include "underpass/model/objects.h"
+
+namespace underpass {
+
+class Proxying {
+ public:
+  Proxying(boost::asio::io_context& io, workers::Options options) : workers_(io, std::move(options)) {}
+
+  // After the tables are in force. A null dataplane: the node is detached.
+  void update(const model::Snapshot& snapshot, const compile::Compiled& compiled, dataplane::Dataplane* dataplane);
+  // Once a second.
+  void tick() { workers_.tick(); }
+  // Before the dataplane goes.
+  void leave_all() { workers_.leave_all(); }
+
+  // For `status`.
+  [[nodiscard]] std::vector<std::string> problems() const { return workers_.problems(); }
+  // What the worker of a pod was given, and how it is.
+  [[nodiscard]] admin::Answer config(const boost::json::object& request,
+                                     std::span<const compile::PodStatus> pods) const;
+  [[nodiscard]] std::vector<prometheus::MetricFamily> collect() const;
+
+ private:
+  workers::Workers workers_;
+};
+
+}  // namespace underpass

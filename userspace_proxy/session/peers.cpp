@@ -1,0 +1,18 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "userspace_proxy/session/peers.h"
+
+#include <netinet/in.h>
+#include <sys/socket.h>
+
+namespace underpass::session {
+
+bool SocketOptionPeers::ask(int accepted, up_peer& peer) {
+  socklen_t size = sizeof(peer);
+  return ::getsockopt(accepted, SOL_IP, UP_SO_PEER, &peer, &size) == 0 && size == sizeof(peer);
+}
+
+bool SocketOptionPeers::announce(int dial, std::uint64_t id) {
+  return ::setsockopt(dial, SOL_IP, UP_SO_CARRIES, &id, sizeof(id)) == 0;
+}
+
+}  // namespace underpass::session

@@ -1,0 +1,29 @@
+// SPDX-License-Identifier: Apache-2.0
+// The two things that only the kernel can do for a connection: say who dialled it, and know which of our dials carries
+// it on. An interface, since what answers in the product are the agent's BPF programs.
+#pragma once
+
+#include <cstdint>
+
+#include "underpass/abi.h"
+
+namespace underpass::session {
+
+class Peers {
+ public:
+  virtual ~Peers() = default;
+
+  // Who is at the other end of an accepted connection; false where nobody knows: it was not led here.
+  virtual bool ask(int accepted, up_peer& peer) = 0;
+  // Before connect(): this dial carries the connection `id`. False, with errno, where that is refused.
+  virtual bool announce(int dial, std::uint64_t id) = 0;
+};
+
+// UP_SO_PEER and UP_SO_CARRIES of abi.h.
+class SocketOptionPeers final : public Peers {
+ public:
+  bool ask(int accepted, up_peer& peer) override;
+  bool announce(int dial, std::uint64_t id) override;
+};
+
+}  // namespace underpass::session
