@@ -27,6 +27,7 @@ std::string metadata(const std::string& names, const Settings& settings, const s
   put_line(labels, "underpass.dev/mesh", settings.mesh);
   put_line(annotations, "underpass.dev/short-circuit", settings.short_circuit);
   put_line(annotations, "underpass.dev/short-circuit-peers", settings.peers);
+  put_line(annotations, "underpass.dev/capture", settings.capture);
   if (!netns.empty()) put_line(annotations, "underpass.dev/netns", netns);
   return "metadata:\n" + names + (labels.empty() ? "" : "  labels:\n" + labels) +
          (annotations.empty() ? "" : "  annotations:\n" + annotations);

@@ -16,6 +16,7 @@ struct Settings {
   std::optional<std::string> mesh{};           // "enabled" | "disabled"
   std::optional<std::string> short_circuit{};  // "on" | "auto" | "off"
   std::optional<std::string> peers{};          // "namespace" | "mesh"
+  std::optional<std::string> capture{};        // "auto" | "always"
 };
 
 struct NamespaceObject {

@@ -93,6 +93,10 @@ std::optional<up_pod> Pinned::pod(std::uint64_t netns_cookie) const {
   return lookup<up_pod>(folder_ / "up_pods", netns_cookie);
 }
 
+std::optional<up_worker> Pinned::worker(std::uint64_t netns_cookie) const {
+  return lookup<up_worker>(folder_ / "up_workers", netns_cookie);
+}
+
 std::uint32_t Pinned::clauses_of(std::uint32_t set) const {
   const std::optional<up_policy> policy = lookup<up_policy>(folder_ / "up_policies", set);
   return policy ? policy->clauses : 0;

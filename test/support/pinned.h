@@ -31,6 +31,8 @@ class Pinned {
   [[nodiscard]] std::optional<up_conn> connection(int fd) const;
   // ... with this id: that socket's cookie.
   [[nodiscard]] std::optional<up_conn> connection_of(std::uint64_t id) const;
+  // Of the pod with this cookie, if a worker takes its connections.
+  [[nodiscard]] std::optional<up_worker> worker(std::uint64_t netns_cookie) const;
   [[nodiscard]] std::optional<up_pod> pod(std::uint64_t netns_cookie) const;
   // Of the set with this number; 0: there is none.
   [[nodiscard]] std::uint32_t clauses_of(std::uint32_t set) const;

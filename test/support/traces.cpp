@@ -88,12 +88,20 @@ std::string name_prefix(pid_t pid) { return "up-" + std::to_string(pid) + "-"; }
 std::string sandbox_prefix(pid_t pid) { return "up-test-" + std::to_string(pid) + "-"; }
 
 bool remove_cgroup(const fs::path& cgroup, bool kill) {
-  return eventually(seconds(5), [&] {
-    std::error_code missing;
-    if (kill && fs::exists(cgroup / "cgroup.kill", missing)) write_existing(cgroup / "cgroup.kill", "1");
+  std::error_code missing;
+  // An agent's workers outlive it, and its cgroup is theirs alone.
+  for (const fs::path& folder : {kill ? cgroup : fs::path(), cgroup / "underpass"})
+    if (!folder.empty() && fs::exists(folder / "cgroup.kill", missing)) write_existing(folder / "cgroup.kill", "1");
+  const bool gone = eventually(seconds(5), [&] {
     remove_tree(cgroup);
     return !fs::exists(cgroup, missing);
   });
+  // Where the controllers are those of cgroup v1, workers have cgroups of the same name there.
+  for (const std::string& hierarchy : names_in("/sys/fs/cgroup")) {
+    const fs::path twin = fs::path("/sys/fs/cgroup") / hierarchy / cgroup.filename();
+    if (twin != cgroup && fs::exists(twin, missing)) remove_tree(twin);
+  }
+  return gone;
 }
 
 void remove_traces_of(pid_t pid) {

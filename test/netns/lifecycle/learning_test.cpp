@@ -126,6 +126,7 @@ TEST_CASE("auto: connections that end after a message are left on TCP, until one
   CHECK(before.fallbacks(UP_WHY_BRIEF) == 0);
   const Accounts brief(world);
   for (int i = 0; i < 160; ++i) ask_once();
+  INFO(world.agent.log());
   CHECK(brief.fallbacks(UP_WHY_BRIEF) == 150);  // one in sixteen is a probe
   CHECK(brief.short_circuited() == 10);
 

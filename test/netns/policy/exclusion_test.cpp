@@ -2,6 +2,7 @@
 // Ports that a pod keeps out of the mesh, and a mesh whose settings nobody understands.
 #include <doctest/doctest.h>
 
+#include <boost/json.hpp>
 #include <string>
 
 #include "test/netns/policy/scene.h"
@@ -60,6 +61,27 @@ TEST_CASE("exclusion: what a pod dials at an excluded outbound port is nobody's 
     REQUIRE(eventually(seconds(5), [&] { return dial(scene.at("web"), to).empty(); }));
     empty_queue(excluded.get());
   }
+}
+
+TEST_CASE("exclusion: the kernel knows a captured pod's own ports, while it is captured") {
+  Scene scene;
+  const auto rows = [&] {
+    std::string out;
+    for (const auto& row : scene.world.ctl.json({"map", "dump", "up_excluded"}).at("entries").as_array())
+      out += (row.at("key").at("inbound") == 1 ? " in:" : " out:") + boost::json::serialize(row.at("key").at("port"));
+    return out;
+  };
+  Strings annotations{{"underpass.dev/exclude-inbound-ports", "9090"}};
+  annotate(scene, "b", "default", annotations);
+  annotations["underpass.dev/capture"] = "always";
+  annotate(scene, "b", "default", annotations);
+  CHECK(eventually(seconds(5), [&] { return rows() == " in:9090"; }));
+  annotations["underpass.dev/exclude-outbound-ports"] = "9090";
+  annotate(scene, "b", "default", annotations);
+  CHECK(eventually(seconds(5), [&] { return rows() == " in:9090 out:9090" || rows() == " out:9090 in:9090"; }));
+  annotations.erase("underpass.dev/capture");
+  annotate(scene, "b", "default", annotations);
+  CHECK(eventually(seconds(5), [&] { return rows() == " out:9090"; }));
 }
 
 TEST_CASE("exclusion: a Mesh of which no version was ever understood closes every pod") {

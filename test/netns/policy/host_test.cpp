@@ -134,6 +134,21 @@ TEST_CASE("host: where nobody says which cgroup is the pods', nobody is the node
     CHECK_FALSE(node.host_gets_in(Who::kNode, local_address(fd->get())));
 }
 
+TEST_CASE("host: the kubelet hears whether a captured pod's port is open, and not its worker's") {
+  const Node node({"--pods-cgroup", "PODS"});
+  node.objects.put(NamespaceObject{"shop", {.mesh = "enabled", .short_circuit = "off", .capture = "always"}});
+  const Pinned pinned(node.sandbox);
+  REQUIRE(eventually(seconds(10), [&] { return pinned.worker(node.net.cookie("b")).has_value(); }));
+  for (const int family : kFamilies) {
+    const Address closed = local_address(listen_at(node.net.at("b"), family).get());
+    CHECK_FALSE(node.host_gets_in(Who::kNode, closed));
+    // Who is no process of the node's meets the worker, which takes in whoever comes.
+    CHECK(node.gets_in(Who::kPod, node.net.at("plain").netns, closed));
+  }
+  for (const UniqueFd* const fd : std::initializer_list<const UniqueFd*>{&node.other, &node.other6})
+    CHECK(node.host_gets_in(Who::kNode, local_address(fd->get())));
+}
+
 TEST_CASE("host: a pod that is not known yet connects nowhere, if --unknown-pods says so") {
   for (const bool deny : {true, false}) {
     INFO("deny ", deny);

@@ -1,0 +1,30 @@
+// SPDX-License-Identifier: Apache-2.0
+// What a hostile worker does with its sockets: dials in every way that its system calls leave it, to wherever it is
+// told. Each try says how it ended, by the name of the error.
+#pragma once
+
+#include <cstdint>
+#include <optional>
+#include <string>
+
+#include "underpass/unique_fd.h"
+
+namespace underpass::test {
+
+// "EPERM"; "ok" for 0.
+std::string error_name(int error);
+// "ok", or the name of errno.
+std::string outcome(bool done);
+
+struct DialTry {
+  std::optional<std::uint64_t> carries;  // announced first, if any
+  std::string ip;
+  std::uint16_t port = 0;
+  // "connect"; "fastopen", "sendto", "sendmsg": by a send that names the address; "unspec": after it was disconnected.
+  std::string how = "connect";
+};
+
+// "announced=EPERM connected=EPERM"; of what is not announced only the second. Waits for the connection to stand.
+std::string try_dial(int fd, const DialTry& what);
+
+}  // namespace underpass::test

@@ -1,0 +1,45 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "test/netns/workers/scene.h"
+
+#include <cerrno>
+#include <stdexcept>
+
+namespace underpass::test {
+
+TwoWorkers::TwoWorkers(const Agent::Options& options, const std::string& mesh_spec) : scene("off", options, mesh_spec) {
+  scene.world.objects.put(NamespaceObject{"bank", captured()});
+  scene.add("bank", "c", {});
+  scene.wait_captured("c");
+}
+
+std::string TwoWorkers::way(const std::string& from, const std::string& to, int family) const {
+  const auto proxied = scene.world.established(UP_WAY_PROXIED);
+  const Pair pair = make_pair_between(at(from), at(to), family);
+  exchange(pair.client.get(), pair.server.get(), 1);
+  return scene.world.established(UP_WAY_PROXIED) > proxied ? "proxied" : "direct";
+}
+
+bool TwoWorkers::has_other_worker(const std::string& name, pid_t than) const {
+  const auto pids = scene.worker(name);
+  return pids.size() == 1 && pids.front() != than;
+}
+
+pid_t TwoWorkers::kill_worker(const std::string& name) const {
+  const pid_t pid = scene.worker_pid(name);
+  ::kill(pid, SIGKILL);
+  if (!eventually(kSoon, [&] { return has_other_worker(name, pid); }))
+    throw std::runtime_error("no worker came after " + std::to_string(pid) + "\n" + scene.world.agent.log());
+  return scene.worker_pid(name);
+}
+
+bool TwoWorkers::status_says(const std::string& text) const {
+  return scene.world.ctl.run({"status"}).out.contains(text);
+}
+
+bool ends_with_error(int fd, milliseconds deadline) {
+  if (!readable(fd, deadline)) return false;
+  char byte = 0;
+  return ::recv(fd, &byte, 1, MSG_DONTWAIT) == -1 && errno != EAGAIN;
+}
+
+}  // namespace underpass::test

@@ -1,0 +1,35 @@
+// SPDX-License-Identifier: Apache-2.0
+// Two captured namespaces: "shop" with a and b, "bank" with c. And what tests of workers ask again and again.
+#pragma once
+
+#include <signal.h>
+
+#include <string>
+
+#include "test/netns/proxy/scene.h"
+
+namespace underpass::test {
+
+class TwoWorkers {
+ public:
+  explicit TwoWorkers(const Agent::Options& options = {}, const std::string& mesh_spec = "");
+
+  [[nodiscard]] const Place& at(const std::string& name) const { return scene.at(name); }
+  // A new connection between them, by the counts of the programs: "proxied", "direct".
+  [[nodiscard]] std::string way(const std::string& from, const std::string& to, int family = AF_INET) const;
+  // Kills the worker and waits for the next one; its process.
+  pid_t kill_worker(const std::string& name = "shop") const;
+  [[nodiscard]] bool has_other_worker(const std::string& name, pid_t than) const;
+  // "state" of `status`, and whether it says this somewhere.
+  [[nodiscard]] bool status_says(const std::string& text) const;
+
+  Scene scene;
+};
+
+// What a test's own deadline is for things that take the agent a moment.
+inline constexpr seconds kSoon{10};
+
+// The next recv() fails, before the deadline: no byte, and no end of stream.
+bool ends_with_error(int fd, milliseconds deadline = seconds(5));
+
+}  // namespace underpass::test
