@@ -76,6 +76,7 @@ Outcome measure(const Arguments& arguments, const Plan& plan) {
   add("services", [&] { return measure_services(node, plan); });
   add("services-scale", [&] { return measure_service_scale(plan); });
   add("policies", [&] { return measure_policies(node, plan); });
+  add("proxy", [&] { return measure_proxy(plan); });
   outcome.auto_problem = node.auto_problem();
   return outcome;
 }
@@ -107,7 +108,7 @@ void add_run_options(CLI::App& app, Arguments& arguments) {
   app.add_flag("--quick", arguments.quick, "Three short rounds: for a look, not for a number to quote");
   app.add_option("--only", arguments.only,
                  "Groups to run, of: rtt, rtt-sleep, rtt-2cpu, bulk, connect, wrk, memory, unenrolled, services, "
-                 "services-scale, policies")
+                 "services-scale, policies, proxy")
       ->delimiter(',')
       ->check(CLI::IsMember(std::vector<std::string>(kGroups.begin(), kGroups.end())))
       ->option_text("GROUP,...");

@@ -13,8 +13,8 @@
 
 namespace underpass::bench {
 
-inline constexpr std::array kGroups{"rtt",        "rtt-sleep", "rtt-2cpu", "bulk",           "connect", "wrk",
-                                    "unenrolled", "memory",    "services", "services-scale", "policies"};
+inline constexpr std::array kGroups{"rtt",        "rtt-sleep", "rtt-2cpu", "bulk",           "connect",  "wrk",
+                                    "unenrolled", "memory",    "services", "services-scale", "policies", "proxy"};
 
 struct Plan {
   int rounds = 7;
@@ -46,5 +46,7 @@ std::vector<Row> measure_services(Node& node, const Plan& plan);
 std::vector<Row> measure_service_scale(const Plan& plan);
 // 1,000 policies; what a change costs is measured of an agent of its own with 100 pods.
 std::vector<Row> measure_policies(Node& node, const Plan& plan);
+// Through a worker and through haproxy; an agent of its own.
+std::vector<Row> measure_proxy(const Plan& plan);
 
 }  // namespace underpass::bench

@@ -28,7 +28,7 @@ fs::path write_config(const Pair& pair, const fs::path& folder) {
       << "http {\n  access_log off;\n  keepalive_requests 1000000000;\n"
       << "  client_body_temp_path tmp;\n  proxy_temp_path tmp;\n  fastcgi_temp_path tmp;\n  uwsgi_temp_path tmp;\n"
       << "  scgi_temp_path tmp;\n"
-      << "  server { listen " << pair.address(kPort).to_string() << "; location / { return 200 \""
+      << "  server { listen " << test::Address::of(pair.host, kPort).to_string() << "; location / { return 200 \""
       << std::string(kWebBodyBytes, 'u') << "\"; } }\n}\n";
   if (!out.flush()) throw std::runtime_error("cannot write " + path.string());
   return path;
@@ -70,16 +70,16 @@ WebServer::WebServer(const Pair& pair, const fs::path& folder) : pair_(pair), ng
   if (!up) throw std::runtime_error("nginx does not answer: " + nginx_.err());
 }
 
-double WebServer::measure(Seconds duration, const WhileOpen& while_open) {
+double measure_requests(const Pair& pair, Seconds duration, const WhileOpen& while_open) {
   const auto whole_seconds = std::to_string(std::max(1, static_cast<int>(duration.count())));
-  test::Process wrk({.argv = pinned(pair_.client.cpu,
-                                    {"wrk", "-t1", "-c" + std::to_string(kWrkConnections), "-d" + whole_seconds + "s",
-                                     "http://" + pair_.address(kPort).to_string() + "/"}),
-                     .netns = pair_.client.netns,
-                     .cgroup = pair_.client.cgroup});
+  test::Process wrk(
+      {.argv = pinned(pair.client.cpu, {"wrk", "-t1", "-c" + std::to_string(kWrkConnections),
+                                        "-d" + whole_seconds + "s", "http://" + pair.address(kPort).to_string() + "/"}),
+       .netns = pair.client.netns,
+       .cgroup = pair.client.cgroup});
   if (while_open) {
     std::this_thread::sleep_for(std::chrono::milliseconds(500));
-    while_open(pair_, kPort);
+    while_open(pair, kPort);
   }
   const auto exit = wrk.wait(std::chrono::duration_cast<std::chrono::milliseconds>(duration) + test::seconds(20));
   if (!exit || !exit->ok()) throw std::runtime_error("wrk: " + wrk.out() + wrk.err());

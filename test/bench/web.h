@@ -13,6 +13,10 @@ namespace underpass::bench {
 inline constexpr int kWrkConnections = 32;
 inline constexpr int kWebBodyBytes = 64;
 
+// wrk from pair.client: one thread, kWrkConnections keep-alive connections. Requests a second; throws when any request
+// failed. `while_open` runs in the middle: not to be used in a run that counts.
+double measure_requests(const Pair& pair, Seconds duration, const WhileOpen& while_open = {});
+
 // nginx with one worker (and no master, whose death would leave the worker behind), without access log, in pair.server;
 // every request is answered from memory.
 class WebServer {
@@ -20,9 +24,9 @@ class WebServer {
   // Its files go to `folder`, which it makes. Returns once it answers.
   WebServer(const Pair& pair, const std::filesystem::path& folder);
 
-  // wrk from pair.client: one thread, kWrkConnections keep-alive connections. Requests a second; throws when any
-  // request failed. `while_open` runs in the middle: not to be used in a run that counts.
-  double measure(Seconds duration, const WhileOpen& while_open = {});
+  double measure(Seconds duration, const WhileOpen& while_open = {}) {
+    return measure_requests(pair_, duration, while_open);
+  }
 
  private:
   Pair pair_;
