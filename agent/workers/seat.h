@@ -50,8 +50,9 @@ struct Seat {
   std::map<NetnsCookie, Served> pods;
 
   std::unique_ptr<Worker> current;
-  bool greeted = false;  // hello, and what it brought, is heard
-  bool ready = false;    // a routing table is in force
+  Clock::time_point seated;  // when it came
+  bool greeted = false;      // hello, and what it brought, is heard
+  bool ready = false;        // a routing table is in force
   // Of another version than this agent's: takes over from `current` when it is ready.
   std::unique_ptr<Worker> successor;
 

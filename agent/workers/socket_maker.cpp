@@ -35,8 +35,7 @@ Result<void> wait_readable(int fd, int deadline_ms) {
   }
 }
 
-// --- in the process of its own
-// ----------------------------------------------------------------------------------------
+// --- in the process of its own ---
 
 Result<UniqueFd> tcp_socket(bool v6) {
   UniqueFd fd(::socket(v6 ? AF_INET6 : AF_INET, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, IPPROTO_TCP));

@@ -106,6 +106,8 @@ class Workers::Impl : public std::enable_shared_from_this<Workers::Impl> {
         spdlog::error("worker-silent worker={} pid={}", seat.plan.name, seat.current->pid());
         seat.current->kill();
       }
+      // It has been well for as long as crashes count.
+      if (seat.ready && !seat.retry_at && now - seat.seated > kCrashWindow) seat.back_off = kFirstBackOff;
       refresh(seat, false);
       update_dials(seat);
     }
@@ -173,8 +175,7 @@ class Workers::Impl : public std::enable_shared_from_this<Workers::Impl> {
     return socket_folder() + "/" + name + ".sock";
   }
 
-  // --- what all of them need
-  // ------------------------------------------------------------------------------------------
+  // --- what all of them need ---
 
   // The programs hear that somebody is there who makes dial sockets.
   void beat() {
@@ -230,8 +231,7 @@ class Workers::Impl : public std::enable_shared_from_this<Workers::Impl> {
     }
   }
 
-  // --- processes
-  // ------------------------------------------------------------------------------------------------------
+  // --- processes ---
 
   // Once: those that an earlier agent left, by their sockets. Who is there for no plan is drained by update().
   void adopt_running() {
@@ -264,6 +264,7 @@ class Workers::Impl : public std::enable_shared_from_this<Workers::Impl> {
 
   void sit_down(Seat& seat, Launched launched, bool adopted) {
     seat.greeted = seat.ready = false;
+    seat.seated = Clock::now();
     for (auto& [netns, served] : seat.pods) served.told = false;
     seat.current = start_worker(seat, std::move(launched), adopted);
   }
@@ -370,8 +371,7 @@ class Workers::Impl : public std::enable_shared_from_this<Workers::Impl> {
     return true;
   }
 
-  // --- what a worker says
-  // ---------------------------------------------------------------------------------------------
+  // --- what a worker says ---
 
   void on_hello(Seat& seat, bool successor, const worker::Hello& hello) {
     auto& worker = successor ? seat.successor : seat.current;
@@ -469,13 +469,18 @@ class Workers::Impl : public std::enable_shared_from_this<Workers::Impl> {
       return;
     }
     seat.greeted = seat.ready = false;
-    if (seat.successor) {  // and now it has the place
-      seat.current = std::move(seat.successor);
-      return;
-    }
+    if (seat.successor) return promote(seat);
     ++seat.restarts;
     if (seat.retry_at || crashed_too_often(seat, Clock::now())) return give_up(seat, why);
     fill(seat);
+  }
+
+  // The one that was to take over has the place now. What it was told of the pods was for later: it is told again.
+  void promote(Seat& seat) {
+    seat.current = std::move(seat.successor);
+    for (auto& [netns, served] : seat.pods) served.told = false;
+    seat.greeted = !seat.current->hello().version.empty();
+    refresh(seat, true);
   }
 
   // Nobody is there for a while: what needs no worker goes on without.
@@ -486,8 +491,7 @@ class Workers::Impl : public std::enable_shared_from_this<Workers::Impl> {
     if (!seat.retry_at) put_off(seat, "it ended " + std::to_string(kCrashes) + " times in a minute: " + why);
   }
 
-  // --- what a worker is told
-  // ------------------------------------------------------------------------------------------
+  // --- what a worker is told ---
 
   void settle(Seat& seat, const compile::WorkerPlan& plan) {
     const bool same = seat.plan == plan;
@@ -603,8 +607,7 @@ class Workers::Impl : public std::enable_shared_from_this<Workers::Impl> {
     worker.send(worker::Dials{.netns = netns, .v6 = v6}, std::move(*made));
   }
 
-  // --- what the programs are told
-  // -------------------------------------------------------------------------------------
+  // --- what the programs are told ---
 
   static up_worker row_of(const Seat& seat, const Served& served, std::int64_t dials) {
     up_worker row{};

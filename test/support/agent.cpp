@@ -26,7 +26,7 @@ Agent::Agent(const Sandbox& sandbox, Options options) : sandbox_(sandbox), optio
 
 void Agent::launch() {
   if (process_) end();
-  Command command{.argv = {built_program("underpassd"), "--source",
+  Command command{.argv = {built_program(options_.program), "--source",
                            or_default(options_.source, "dir:" + sandbox_.objects().string()), "--node-name",
                            options_.node, "--cgroup-root", or_default(options_.cgroup_root, sandbox_.cgroup()),
                            "--bpffs", or_default(options_.bpffs, sandbox_.bpffs()), "--run-dir",

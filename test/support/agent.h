@@ -20,7 +20,8 @@ class Agent {
  public:
   struct Options {
     std::string node = kNode;
-    std::string source{};  // empty: dir:<objects of the sandbox>; and so for the folders below
+    std::string program = "underpassd";  // of the build
+    std::string source{};                // empty: dir:<objects of the sandbox>; and so for the folders below
     std::string cgroup_root{};
     std::string bpffs{};
     std::string run_dir{};

@@ -69,5 +69,48 @@ TEST_CASE("versions: a running worker of the right version needs no program") {
   CHECK(two.way("out", "b") == "proxied");
 }
 
+TEST_CASE(
+    "versions: an agent that comes after an upgrade replaces the workers, and their connections end by themselves") {
+  TwoWorkers two({.program = "other_version_agent", .more = {"--proxy", built_program("other_version_worker")}});
+  const Pair live = make_pair_between(two.at("a"), two.at("b"), AF_INET);
+  exchange(live.client.get(), live.server.get(), 2);
+  const pid_t old = two.scene.worker_pid();
+
+  two.scene.world.agent.kill9();
+  Agent next(two.scene.world.sandbox);
+  next.start();
+  INFO(next.log());
+  CHECK(eventually(kSoon,
+                   [&] { return next.log().contains("worker-replaced worker=shop from=" + std::to_string(old)); }));
+  CHECK(next.log().contains("worker-replaced worker=bank"));
+  // The old one has its connection still, the new one has those that come.
+  CHECK(two.scene.worker().size() == 2);
+  exchange(live.client.get(), live.server.get(), 2);
+  for (const int family : kFamilies) {
+    CHECK(two.way("a", "out", family) == "proxied");
+    CHECK(two.way("out", "b", family) == "proxied");
+    CHECK(two.way("c", "a", family) == "proxied");
+  }
+  ::shutdown(live.client.get(), SHUT_WR);
+  ::shutdown(live.server.get(), SHUT_WR);
+  CHECK(eventually(kSoon, [&] { return two.has_other_worker("shop", old); }));
+  CHECK(two.way("a", "out") == "proxied");
+}
+
+TEST_CASE("versions: the old worker dies while the one that replaces it is on its way") {
+  TwoWorkers two({.program = "other_version_agent", .more = {"--proxy", built_program("other_version_worker")}});
+  const pid_t old = two.scene.worker_pid();
+  two.scene.world.agent.kill9();
+  Agent next(two.scene.world.sandbox);
+  next.start();
+  ::kill(old, SIGKILL);
+  INFO(next.log());
+  CHECK(eventually(kSoon, [&] { return two.has_other_worker("shop", old) && two.way("out", "b") == "proxied"; }));
+  // It hears of pods that come.
+  two.scene.add("shop", "late", {});
+  two.scene.wait_captured("late");
+  CHECK(two.way("late", "out") == "proxied");
+}
+
 }  // namespace
 }  // namespace underpass::test
