@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "test/netns/proxy/scene.h"
 
+#include <fstream>
 #include <sstream>
 #include <stdexcept>
 
@@ -48,8 +49,7 @@ void Scene::wait_not_captured(const std::string& name) const {
 std::vector<pid_t> Scene::worker(const std::string& name) const {
   const fs::path procs = world.sandbox.cgroup() / "underpass" / ("worker-" + name) / "cgroup.procs";
   std::vector<pid_t> out;
-  if (!fs::exists(procs)) return out;
-  std::istringstream lines(read_file(procs));
+  std::ifstream lines(procs);  // which may go while it is read
   for (pid_t pid = 0; lines >> pid;) out.push_back(pid);
   return out;
 }

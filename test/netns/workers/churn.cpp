@@ -106,6 +106,8 @@ void Churn::connect_once() {
   const std::lock_guard lock(mutex_);
   if (hung)
     ++tally_.hung;
+  else if (error == ECONNRESET)  // it was there, in the hands of one that was killed before we looked
+    ++tally_.broken;
   else if (error != 0)
     ++tally_.refused[std::strerror(error)];
   else if (served)
