@@ -364,8 +364,8 @@ static __always_inline void up_refresh_bytes(struct up_conn *conn, __u32 end, st
 	bool last_acked = gone && (state == UP_TCP_LAST_ACK || state == UP_TCP_CLOSING) &&
 			  BPF_CORE_READ(tp, snd_una) == BPF_CORE_READ(tp, write_seq);
 	bool fin_sent_and_acked = state == UP_TCP_FIN_WAIT2 || state == UP_TCP_TIME_WAIT || last_acked;
-	bool fin_received = state == UP_TCP_CLOSE_WAIT || state == UP_TCP_LAST_ACK || state == UP_TCP_CLOSING ||
-			    state == UP_TCP_TIME_WAIT;
+	/* Not by the state: from FIN_WAIT2 it is over, with a FIN or without. */
+	bool fin_received = BPF_CORE_READ((struct sock *)tp, __sk_common.skc_flags) & UP_SOCK_FLAG(SOCK_DONE);
 	__u64 sent = BPF_CORE_READ(tp, bytes_acked), received = BPF_CORE_READ(tp, bytes_received);
 	__u64 not_payload = (end == UP_CLIENT) + fin_sent_and_acked;
 

@@ -217,6 +217,7 @@ struct bpf_iter__bpf_map_elem {
 #pragma clang attribute pop
 
 enum sock_flags {
+	SOCK_DONE, /* a FIN was received */
 	SOCK_DEAD,
 	SOCK_RCVTSTAMP,
 	SOCK_TIMESTAMPING_RX_SOFTWARE,

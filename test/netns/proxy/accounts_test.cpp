@@ -115,6 +115,38 @@ TEST_CASE("proxy: a proxied connection counts once for each end") {
   }
 }
 
+TEST_CASE("proxy: no end of a stream is counted as a byte, whoever ends first, through a worker or not") {
+  const Scene scene;
+  double connections = 0;
+  for (const bool captured_now : {true, false}) {
+    CAPTURE(captured_now);
+    if (!captured_now) {
+      scene.world.objects.put(NamespaceObject{"shop", {.mesh = "enabled", .short_circuit = "off"}});
+      scene.wait_not_captured("b");
+    }
+    for (const bool server_first : {true, false}) {
+      CAPTURE(server_first);
+      for (int i = 0; i < 6; ++i) {
+        Pair pair = make_pair_between(scene.at("out"), scene.at("b"), kFamilies[i % 2]);
+        say_and_close(pair);
+        UniqueFd& first = server_first ? pair.server : pair.client;
+        UniqueFd& second = server_first ? pair.client : pair.server;
+        first.reset();
+        char byte = 0;
+        REQUIRE(readable(second.get(), seconds(5)));
+        CHECK(::recv(second.get(), &byte, 1, 0) == 0);
+      }
+      connections += 6;
+      const auto is = [&](const std::string& name, double value) {
+        return eventually(seconds(10), [&] { return metric(scene, name, "reporter=\"destination\"") == value; });
+      };
+      CHECK(is("istio_tcp_connections_closed_total", connections));
+      CHECK(is("istio_tcp_received_bytes_total", connections * 5));
+      CHECK(is("istio_tcp_sent_bytes_total", connections * 7));
+    }
+  }
+}
+
 // More than the dial sockets that a worker begins with, before the agent's first second is over.
 TEST_CASE("proxy: 2,000 connections at once, from the first moment on") {
   const Scene scene;
