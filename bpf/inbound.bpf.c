@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 OR GPL-2.0-only */
 /*
  * What comes to a pod, whoever sent it: other pods, other nodes, forgers. sk_lookup has no cookie to know the network
- * namespace by, so each pod that has a policy has a program of its own there, a few instructions that leave the cookie in
- * up_arrival and go on here (agent/dataplane/inbound.cpp).
+ * namespace by, so each pod that has a policy or a worker has a program of its own there, a few instructions that leave the
+ * cookie in up_arrival and go on here (agent/dataplane/inbound.cpp).
  */
 #include "admit.h"
 #include "config.h"

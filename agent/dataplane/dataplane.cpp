@@ -41,13 +41,13 @@ std::uint64_t monotonic_ns() {
   return static_cast<std::uint64_t>(now.tv_sec) * 1'000'000'000 + static_cast<std::uint64_t>(now.tv_nsec);
 }
 
-std::vector<Connection> unmap_drained(Maps& maps) {
+std::vector<Connection> unmap_drained(Maps& maps, std::vector<Connection> connections) {
   std::vector<Connection> waiting;
-  for (auto& connection : maps.connections()) {
+  for (auto& connection : connections) {
     const up_conn& record = connection.record;
     if (record.stopped == 0 || !is_mapped(record)) continue;
     if (record.dir[UP_CLIENT].charge != 0 || record.dir[UP_SERVER].charge != 0) {
-      waiting.push_back(connection);
+      waiting.push_back(std::move(connection));
       continue;
     }
     for (const auto& end : record.end)
@@ -354,7 +354,7 @@ std::vector<Dataplane::Reset> Dataplane::attend() {
   }
   if (!ids.empty()) {
     (void)programs_->sweep();
-    unmap_drained(maps());
+    unmap_drained(maps(), maps().connections());
   }
   return out;
 }
@@ -363,7 +363,9 @@ Result<void> Dataplane::tick(const compile::IdentityNumbers& numbers) {
   std::vector<Error> errors;
   cut_denied(numbers, errors);
   auto done = programs_->sweep();
-  unmap_drained(maps());
+  auto connections = maps().connections();
+  records_nearly_full_ = connections.size() >= maps().connections_capacity() / 8 * 7;
+  unmap_drained(maps(), std::move(connections));
   maps().drop_empty_pools(applied_.pods, host_netns_);
   maps().forget_habits(applied_.pods);
   maps().drop_old_sources(monotonic_ns());

@@ -72,6 +72,8 @@ class Dataplane {
 
   // Once a second: byte counts, tokens of drained queues, connections on their way back to TCP, old source records.
   Result<void> tick(const compile::IdentityNumbers& numbers);
+  // As of the last tick: an eighth of the records is left, or less.
+  [[nodiscard]] bool records_nearly_full() const { return records_nearly_full_; }
   // Connections that were ended since the last call because policy does not allow them.
   std::vector<std::string> take_cut();
 
@@ -123,12 +125,13 @@ class Dataplane {
   compile::Tables applied_;
   bool fit_ = false;  // the kernel may short-circuit
   bool watching_ = false;
+  bool records_nearly_full_ = false;
   std::optional<bool> watching_learners_;  // absent: an earlier agent may have left it either way
   std::string calls_problem_;
 };
 
-// Unmaps both ends of every stopped connection whose queues are drained. Returns those that are not yet.
-std::vector<Connection> unmap_drained(Maps& maps);
+// Unmaps both ends of every stopped connection among these whose queues are drained. Returns those that are not yet.
+std::vector<Connection> unmap_drained(Maps& maps, std::vector<Connection> connections);
 
 // CLOCK_MONOTONIC, the clock of the records.
 std::uint64_t monotonic_ns();

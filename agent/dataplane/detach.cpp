@@ -45,7 +45,7 @@ Result<std::vector<CutConnection>> drain(Programs& programs, std::chrono::millis
     // First a pause: a message that was decided before the stop may still be on its way into a queue.
     std::this_thread::sleep_for(kPoll);
     if (auto done = programs.sweep(); !done) return std::unexpected(done.error());
-    const auto waiting = unmap_drained(maps);
+    const auto waiting = unmap_drained(maps, maps.connections());
     if (waiting.empty()) return std::vector<CutConnection>{};
     if (std::chrono::steady_clock::now() >= deadline) {
       std::vector<CutConnection> result;

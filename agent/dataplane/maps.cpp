@@ -8,6 +8,8 @@
 #include <set>
 #include <string>
 
+#include "agent/dataplane/map_access.h"
+
 namespace underpass::dataplane {
 namespace {
 
@@ -203,12 +205,7 @@ up_stats Maps::stats() const {
   return sum;
 }
 
-bool Maps::connections_nearly_full() const {
-  bpf_map_info info{};
-  __u32 size = sizeof(info);
-  return bpf_obj_get_info_by_fd(fds_.conns, &info, &size) == 0 &&
-         keys_of<__u64>(fds_.conns).size() >= info.max_entries / 8 * 7;
-}
+std::size_t Maps::connections_capacity() const { return capacity_of(fds_.conns); }
 
 std::vector<Maps::Fill> Maps::fill() const {
   const auto count = [](const char* name, int fd, std::uint64_t entries) {

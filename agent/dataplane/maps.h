@@ -38,8 +38,8 @@ class Maps {
 
   [[nodiscard]] std::vector<Connection> connections() const;
   [[nodiscard]] std::optional<Connection> connection(std::uint64_t id) const;
-  // An eighth of up_conns is left, or less.
-  [[nodiscard]] bool connections_nearly_full() const;
+  // How many records there can be.
+  [[nodiscard]] std::size_t connections_capacity() const;
 
   // Pods of this node that are seen and not enrolled, and what those that are keep out of the mesh.
   Result<void> put_known(NetnsCookie cookie);

@@ -1,12 +1,11 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "agent/dataplane/policy_maps.h"
 
-#include <bpf/bpf.h>
-
 #include <algorithm>
-#include <cerrno>
 #include <string>
 #include <vector>
+
+#include "agent/dataplane/map_access.h"
 
 namespace underpass::dataplane {
 namespace {
@@ -20,13 +19,6 @@ up_block_key key_of(std::uint32_t set, const compile::PolicyRows::Block& block) 
   return key;
 }
 
-// In a table that is not being written.
-template <typename Key, typename Visit>
-void for_each_key(int fd, Visit visit) {
-  Key key{};
-  for (const void* at = nullptr; bpf_map_get_next_key(fd, at, &key) == 0; at = &key) visit(key);
-}
-
 template <typename Key>
 void remove_of(int fd, const std::set<std::uint32_t>& sets) {
   std::vector<Key> gone;
@@ -34,13 +26,6 @@ void remove_of(int fd, const std::set<std::uint32_t>& sets) {
     if (sets.contains(key.set)) gone.push_back(key);
   });
   for (const auto& key : gone) bpf_map_delete_elem(fd, &key);
-}
-
-Result<void> put(int fd, const char* map, const void* key, const void* value) {
-  if (bpf_map_update_elem(fd, key, value, BPF_ANY) == 0) return {};
-  // Of an LPM trie ENOSPC, of a hash E2BIG.
-  if (errno == E2BIG || errno == ENOSPC) return fail(std::string(map) + " is full");
-  return fail_errno(std::string("write ") + map);
 }
 
 }  // namespace
@@ -54,21 +39,21 @@ Result<void> PolicyMaps::put(std::uint32_t set, const compile::PolicyRows& rows)
 Result<void> PolicyMaps::write(std::uint32_t set, const compile::PolicyRows& rows) {
   for (std::uint32_t row = 0; row < rows.rows.size(); ++row) {
     const up_row_key key{set, row};
-    if (auto done = dataplane::put(fds_.clauses, "up_clauses", &key, &rows.rows[row]); !done) return done;
+    if (auto done = write_map(fds_.clauses, "up_clauses", &key, &rows.rows[row]); !done) return done;
   }
   for (const auto& [identity, row] : rows.identities) {
     const up_who_key key{set, identity};
-    if (auto done = dataplane::put(fds_.who, "up_policy_who", &key, &row); !done) return done;
+    if (auto done = write_map(fds_.who, "up_policy_who", &key, &row); !done) return done;
   }
   for (const auto& [port, row] : rows.ports) {
     const up_port_key key{set, port, 0};
-    if (auto done = dataplane::put(fds_.port, "up_policy_port", &key, &row); !done) return done;
+    if (auto done = write_map(fds_.port, "up_policy_port", &key, &row); !done) return done;
   }
   for (const auto& block : rows.blocks) {
     const auto key = key_of(set, block);
-    if (auto done = dataplane::put(fds_.ip, "up_policy_ip", &key, &block.row); !done) return done;
+    if (auto done = write_map(fds_.ip, "up_policy_ip", &key, &block.row); !done) return done;
   }
-  return dataplane::put(fds_.policies, "up_policies", &set, &rows.head);
+  return write_map(fds_.policies, "up_policies", &set, &rows.head);
 }
 
 void PolicyMaps::remove(std::uint32_t set, const compile::PolicyRows& rows) {

@@ -7,6 +7,8 @@
 #include <algorithm>
 #include <string>
 
+#include "agent/dataplane/map_access.h"
+
 namespace underpass::dataplane {
 namespace {
 
@@ -36,23 +38,11 @@ void for_each(int fd, const std::function<void(const Key&, const Value&)>& visit
   }
 }
 
-std::uint32_t capacity_of(int fd) {
-  bpf_map_info info{};
-  __u32 size = sizeof(info);
-  return bpf_obj_get_info_by_fd(fd, &info, &size) == 0 ? info.max_entries : 0;
-}
-
-Result<void> put(int fd, const char* map, const void* key, const void* value) {
-  if (bpf_map_update_elem(fd, key, value, BPF_ANY) == 0) return {};
-  if (errno == E2BIG) return fail(std::string(map) + " is full (" + std::to_string(capacity_of(fd)) + " entries)");
-  return fail_errno(std::string("write ") + map);
-}
-
 }  // namespace
 
 Result<void> ServiceMaps::put_service(const compile::Frontend& frontend, const up_service& service) {
   const auto key = to_abi(frontend);
-  return put(fds_.services, "up_services", &key, &service);
+  return write_map(fds_.services, "up_services", &key, &service);
 }
 
 void ServiceMaps::remove_service(const compile::Frontend& frontend) {
@@ -73,7 +63,7 @@ Result<void> ServiceMaps::put_slot(std::uint32_t service, std::uint32_t slot, co
   up_backend value{};
   value.addr = target.ip.to_abi();
   value.port = htons(target.port);
-  return put(fds_.backends, "up_backends", &key, &value);
+  return write_map(fds_.backends, "up_backends", &key, &value);
 }
 
 void ServiceMaps::remove_slot(std::uint32_t service, std::uint32_t slot) {
@@ -93,7 +83,7 @@ Result<void> ServiceMaps::put_block(std::uint32_t service, std::uint32_t block,
   const up_maglev_key key{service, block};
   up_maglev value{};
   std::ranges::copy(entries, std::begin(value.slot));
-  return put(fds_.maglev, "up_maglev", &key, &value);
+  return write_map(fds_.maglev, "up_maglev", &key, &value);
 }
 
 void ServiceMaps::remove_block(std::uint32_t service, std::uint32_t block) {
@@ -110,7 +100,7 @@ void ServiceMaps::for_each_block(
 Result<void> ServiceMaps::put_node(const IpAddress& address) {
   const up_ip_key key{address.to_abi()};
   const __u32 one = 1;
-  return put(fds_.nodes, "up_nodes", &key, &one);
+  return write_map(fds_.nodes, "up_nodes", &key, &one);
 }
 
 void ServiceMaps::remove_node(const IpAddress& address) {

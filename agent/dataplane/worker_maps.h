@@ -3,7 +3,7 @@
 #pragma once
 
 #include <map>
-#include <vector>
+#include <optional>
 
 #include "underpass/abi.h"
 #include "underpass/ids.h"
@@ -26,6 +26,7 @@ class WorkerMaps {
   // From here on the pod's connections are the worker's, where it listens.
   Result<void> put_worker(NetnsCookie netns, const up_worker& worker);
   void remove_worker(NetnsCookie netns);
+  [[nodiscard]] std::optional<up_worker> worker(NetnsCookie netns) const;
   [[nodiscard]] std::map<NetnsCookie, up_worker> workers() const;
 
   // Puts a listening socket where the programs look; it leaves by itself when nobody has it any more.

@@ -8,9 +8,9 @@
 
 #include <filesystem>
 #include <fstream>
-#include <sstream>
 #include <utility>
 
+#include "agent/dataplane/host.h"
 #include "agent/workers/cgroups.h"
 #include "agent/workers/launch.h"
 #include "underpass/packet_socket.h"
@@ -28,20 +28,11 @@ struct Running {
   fs::path cgroup;  // in its cgroup2 mount; empty: not found
 };
 
-fs::path cgroup2_mount() {
-  std::ifstream mounts("/proc/self/mounts");
-  for (std::string line; std::getline(mounts, line);) {
-    std::istringstream fields(line);
-    std::string device, point, type;
-    if (fields >> device >> point >> type && type == "cgroup2") return point;
-  }
-  return {};
-}
-
 fs::path cgroup_of(pid_t pid) {
+  const auto mount = dataplane::find_cgroup_root();
   std::ifstream lines("/proc/" + std::to_string(pid) + "/cgroup");
-  for (std::string line; std::getline(lines, line);)
-    if (line.starts_with("0::/")) return cgroup2_mount() / line.substr(4);
+  for (std::string line; mount && std::getline(lines, line);)
+    if (line.starts_with("0::/")) return fs::path(*mount) / line.substr(4);
   return {};
 }
 

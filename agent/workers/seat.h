@@ -11,9 +11,8 @@
 #include <utility>
 
 #include "agent/compile/workers.h"
+#include "agent/workers/served.h"
 #include "agent/workers/worker.h"
-#include "underpass/abi.h"
-#include "underpass/unique_fd.h"
 
 namespace underpass::workers {
 
@@ -28,20 +27,6 @@ inline constexpr auto kLongestBackOff = std::chrono::minutes(5);
 inline constexpr auto kSilence = std::chrono::seconds(10);
 // Dial sockets that a worker gets in a second at the most: to make them is the agent's time.
 inline constexpr std::size_t kDialsASecond = 50'000;
-
-// One pod in a worker's hands.
-struct Served {
-  struct Held {
-    UniqueFd fd;  // our copy: what is queued there outlives the worker
-    std::uint16_t port = 0;
-  };
-
-  UniqueFd netns;
-  std::map<worker::Listener, Held> listeners;
-  bool told = false;      // the worker that is there now has its listeners
-  bool in_force = false;  // the programs lead its connections there
-  std::string problem;    // why there are no listeners
-};
 
 struct Seat {
   compile::WorkerPlan plan;

@@ -1,11 +1,9 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "agent/workers/workers.h"
 
-#include <arpa/inet.h>
 #include <fcntl.h>
 #include <spdlog/spdlog.h>
 #include <sys/resource.h>
-#include <sys/socket.h>
 #include <sys/stat.h>
 
 #include <algorithm>
@@ -16,7 +14,6 @@
 #include <utility>
 
 #include "agent/dataplane/dataplane.h"
-#include "agent/dataplane/netns.h"
 #include "agent/workers/cgroups.h"
 #include "agent/workers/memfd.h"
 #include "agent/workers/presence.h"
@@ -27,39 +24,12 @@
 namespace underpass::workers {
 namespace {
 
-constexpr std::uint16_t kOutboundPort = 15001, kInboundPort = 15006;
 // So many dial sockets a pod gets of each of its families before a connection has asked for one.
 constexpr std::size_t kFirstDials = 16;
+// What a worker says that it has left counts up to here.
+constexpr std::uint64_t kFewestUnbounded = 1u << 30;
 // After it was to be gone.
 constexpr auto kDrainGrace = std::chrono::seconds(5);
-
-up_listener_key key_of(NetnsCookie netns, const worker::Listener& listener) {
-  up_listener_key key{};
-  key.netns_cookie = netns;
-  key.direction = listener.inbound ? UP_INBOUND : UP_OUTBOUND;
-  key.v6 = listener.v6 ? 1 : 0;
-  return key;
-}
-
-std::vector<worker::Listener> wanted_listeners(const compile::WorkerPod& pod) {
-  std::vector<worker::Listener> out;
-  for (const bool v6 : {false, true})
-    if (v6 ? pod.v6 : pod.v4)
-      for (const bool inbound : {false, true}) out.push_back({.inbound = inbound, .v6 = v6});
-  return out;
-}
-
-SocketCookie cookie_of(int socket) {
-  SocketCookie cookie = 0;
-  socklen_t size = sizeof(cookie);
-  return ::getsockopt(socket, SOL_SOCKET, SO_COOKIE, &cookie, &size) == 0 ? cookie : 0;
-}
-
-Result<UniqueFd> duplicate(int fd) {
-  UniqueFd copy(::fcntl(fd, F_DUPFD_CLOEXEC, 0));
-  if (!copy) return fail_errno("dup");
-  return copy;
-}
 
 // Our copies of everybody's listeners are many.
 void raise_descriptor_limit() {
@@ -135,7 +105,7 @@ class Workers::Impl : public std::enable_shared_from_this<Workers::Impl> {
       status.problem = problem_of(seat);
       status.table = compile::table_of(seat.plan, seat.revision);
       for (const auto& [netns, served] : seat.pods)
-        for (const auto& [listener, held] : served.listeners)
+        for (const auto& [listener, held] : served.listeners())
           status.listeners[netns].push_back({.listener = listener, .port = held.port});
       if (!seat.current) continue;
       status.pid = seat.current->pid();
@@ -148,8 +118,14 @@ class Workers::Impl : public std::enable_shared_from_this<Workers::Impl> {
 
   [[nodiscard]] std::vector<std::string> problems() const {
     std::vector<std::string> out;
-    for (const auto& [name, seat] : seats_)
+    for (const auto& [name, seat] : seats_) {
       if (const auto problem = problem_of(seat); !problem.empty()) out.push_back("worker " + name + ": " + problem);
+      if (seat.current && seat.current->report().paused)
+        out.push_back("worker " + name +
+                      ": it has too many descriptors open, and accepts nobody until some are closed");
+    }
+    if (!seats_.empty() && dataplane_ != nullptr && dataplane_->records_nearly_full())
+      out.emplace_back("up_conns is nearly full: new connections go without a worker");
     return out;
   }
 
@@ -177,10 +153,11 @@ class Workers::Impl : public std::enable_shared_from_this<Workers::Impl> {
 
   // --- what all of them need ---
 
+  dataplane::WorkerMaps& maps() { return dataplane_->worker_maps(); }
+
   // The programs hear that somebody is there who makes dial sockets.
   void beat() {
-    const bool full = !seats_.empty() && dataplane_->maps().connections_nearly_full();
-    if (auto done = dataplane_->worker_maps().beat(full); !done)
+    if (auto done = maps().beat(dataplane_->records_nearly_full()); !done)
       spdlog::error("heartbeat-failed {}", done.error().message);
   }
 
@@ -197,7 +174,7 @@ class Workers::Impl : public std::enable_shared_from_this<Workers::Impl> {
     if (auto done = dataplane_->attach_to_workers_sockets(cgroups->sockets()); !done) return done;
     auto presence = make_presence();
     if (!presence) return fail_in("presence", presence.error());
-    if (auto done = dataplane_->worker_maps().put_listener({}, presence->get()); !done) return done;
+    if (auto done = maps().put_listener({}, presence->get()); !done) return done;
     presence_ = std::move(*presence);
     cgroups_ = std::move(*cgroups);
     maker_ = std::make_unique<SocketMaker>(cgroups_->sockets());
@@ -215,8 +192,7 @@ class Workers::Impl : public std::enable_shared_from_this<Workers::Impl> {
 
   std::uint32_t next_number() {
     if (next_number_ == 0)
-      for (const auto& [netns, row] : dataplane_->worker_maps().workers())
-        next_number_ = std::max(next_number_, row.number);
+      for (const auto& [netns, row] : maps().workers()) next_number_ = std::max(next_number_, row.number);
     return ++next_number_;
   }
 
@@ -224,10 +200,10 @@ class Workers::Impl : public std::enable_shared_from_this<Workers::Impl> {
   void remove_strange_rows() {
     if (rows_looked_at_) return;
     rows_looked_at_ = true;
-    for (const auto& [netns, row] : dataplane_->worker_maps().workers()) {
+    for (const auto& [netns, row] : maps().workers()) {
       const bool planned =
           std::ranges::any_of(seats_, [&](const auto& entry) { return entry.second.plan.pods.contains(netns); });
-      if (!planned) dataplane_->worker_maps().remove_worker(netns);
+      if (!planned) maps().remove_worker(netns);
     }
   }
 
@@ -258,7 +234,7 @@ class Workers::Impl : public std::enable_shared_from_this<Workers::Impl> {
   static std::vector<UniqueFd> own_logs() {
     std::vector<UniqueFd> out;
     for (const int fd : {STDOUT_FILENO, STDERR_FILENO})
-      if (auto copy = duplicate(fd)) out.push_back(std::move(*copy));
+      if (UniqueFd copy(::fcntl(fd, F_DUPFD_CLOEXEC, 0)); copy) out.push_back(std::move(copy));
     return out;
   }
 
@@ -305,7 +281,7 @@ class Workers::Impl : public std::enable_shared_from_this<Workers::Impl> {
   // Nobody is to be there any more: what it has it may finish.
   Seats::iterator retire(Seats::iterator at) {
     Seat& seat = at->second;
-    for (auto& [netns, served] : seat.pods) take_out_of_force(netns, served);
+    for (auto& [netns, served] : seat.pods) served.take_out_of_force(maps());
     spdlog::info("worker-retired worker={}", seat.plan.name);
     for (auto* worker : {&seat.current, &seat.successor})
       if (*worker) drain(seat, std::move(*worker));
@@ -385,29 +361,14 @@ class Workers::Impl : public std::enable_shared_from_this<Workers::Impl> {
     worker->kill();
   }
 
-  // An adopted one has them. What comes back is a listener of this pod's only if it is the one that the programs know.
+  // An adopted one has them.
   void on_listeners(Seat& seat, bool successor, const worker::Listeners& message, std::vector<UniqueFd> fds) {
     if (successor || !seat.current->adopted() || message.listeners.size() != fds.size()) return;
     // Whose pod it is, if it is not this one's any more, or never was, is in the maps and is not touched.
     if (!seat.plan.pods.contains(message.netns))
       return seat.current->send(worker::Forget{.netns = message.netns, .reset = !netns_paths_.contains(message.netns)});
-    auto& served = seat.pods[message.netns];
-    const auto rows = dataplane_->worker_maps().workers();
-    const auto row = rows.find(message.netns);
-    for (std::size_t i = 0; i < fds.size(); ++i) {
-      const auto& listener = message.listeners[i];
-      const auto known = dataplane_->worker_maps().listener(key_of(message.netns, listener));
-      if (known == 0 || known != cookie_of(fds[i].get())) {
-        spdlog::warn("worker-listener-unknown worker={} netns={}", seat.plan.name, message.netns);
-        continue;
-      }
-      const std::uint16_t port = row == rows.end() ? 0 : ntohs(listener.v6 ? row->second.port6 : row->second.port4);
-      served.listeners[listener] = {.fd = std::move(fds[i]), .port = listener.inbound ? kInboundPort : port};
-    }
-    served.told = true;
-    if (row == rows.end()) return;
-    served.in_force = true;
-    seat.number = row->second.number;
+    if (const auto row = maps().worker(message.netns)) seat.number = row->number;
+    served_of(seat, message.netns).take_back(maps(), message, std::move(fds));
   }
 
   void on_ready(Seat& seat, bool successor) {
@@ -485,7 +446,7 @@ class Workers::Impl : public std::enable_shared_from_this<Workers::Impl> {
 
   // Nobody is there for a while: what needs no worker goes on without.
   void give_up(Seat& seat, const std::string& why) {
-    for (auto& [netns, served] : seat.pods) take_out_of_force(netns, served);
+    for (auto& [netns, served] : seat.pods) served.take_out_of_force(maps());
     seat.pods.clear();
     seat.crashes.clear();
     if (!seat.retry_at) put_off(seat, "it ended " + std::to_string(kCrashes) + " times in a minute: " + why);
@@ -516,13 +477,13 @@ class Workers::Impl : public std::enable_shared_from_this<Workers::Impl> {
     if (!seat.greeted && seat.current->adopted()) return false;  // it may have their listeners
     for (auto& [netns, served] : seat.pods) {
       if (seat.plan.pods.contains(netns)) continue;
-      take_out_of_force(netns, served);
+      served.take_out_of_force(maps());
       if (seat.greeted) seat.current->send(worker::Forget{.netns = netns, .reset = !netns_paths_.contains(netns)});
     }
     std::erase_if(seat.pods, [&](const auto& entry) { return !seat.plan.pods.contains(entry.first); });
     bool fresh = false;
     for (const auto& [netns, pod] : seat.plan.pods) {
-      auto& served = seat.pods[netns];
+      auto& served = served_of(seat, netns);
       const auto made = make_listeners(netns, pod, served);
       const std::string problem = made ? "" : "Pod " + pod.id.to_string() + ": " + made.error().message;
       if (!problem.empty() && problem != served.problem)
@@ -533,34 +494,13 @@ class Workers::Impl : public std::enable_shared_from_this<Workers::Impl> {
     return fresh;
   }
 
-  // True: there are new ones.
-  Result<bool> make_listeners(NetnsCookie netns, const compile::WorkerPod& pod, Served& served) {
-    if (!served.netns) {
-      auto opened = open_pod(netns);
-      if (!opened) return std::unexpected(opened.error());
-      served.netns = std::move(*opened);
-    }
-    if (auto done = prepare(); !done) return std::unexpected(done.error());
-    bool fresh = false;
-    for (const auto& listener : wanted_listeners(pod)) {
-      if (served.listeners.contains(listener)) continue;
-      auto made = maker_->listen(served.netns.get(), listener.v6, listener.inbound ? kInboundPort : kOutboundPort);
-      if (!made) return std::unexpected(made.error());
-      served.listeners[listener] = {.fd = std::move(made->fd), .port = made->port};
-      fresh = true;
-    }
-    if (fresh) served.told = served.in_force = false;
-    return fresh;
-  }
+  static Served& served_of(Seat& seat, NetnsCookie netns) { return seat.pods.try_emplace(netns, netns).first->second; }
 
-  Result<UniqueFd> open_pod(NetnsCookie netns) {
+  Result<bool> make_listeners(NetnsCookie netns, const compile::WorkerPod& pod, Served& served) {
+    if (auto done = prepare(); !done) return std::unexpected(done.error());
     const auto path = netns_paths_.find(netns);
     if (path == netns_paths_.end()) return fail("its network namespace is gone");
-    // What stands at the path may be another pod's by now.
-    const auto fact = dataplane::probe_netns(path->second);
-    if (!fact) return std::unexpected(fact.error());
-    if (fact->cookie != netns) return fail("network namespace " + path->second + " is another one than before");
-    return dataplane::open_netns(path->second);
+    return served.make_listeners(*maker_, path->second, pod);
   }
 
   void send_table(Seat& seat, Worker& worker) {
@@ -586,60 +526,35 @@ class Workers::Impl : public std::enable_shared_from_this<Workers::Impl> {
 
   void send_pod(Seat& seat, Worker& worker, NetnsCookie netns, const Served& served) {
     if (!served.problem.empty()) return;
+    auto fds = served.copies();
+    if (!fds) return spdlog::error("worker-listeners-failed worker={} {}", seat.plan.name, fds.error().message);
     worker::Listeners message{.netns = netns, .listeners = {}};
-    std::vector<UniqueFd> fds;
-    for (const auto& [listener, held] : served.listeners) {
-      auto copy = duplicate(held.fd.get());
-      if (!copy) return spdlog::error("worker-listeners-failed worker={} {}", seat.plan.name, copy.error().message);
-      message.listeners.push_back(listener);
-      fds.push_back(std::move(*copy));
-    }
-    worker.send(message, std::move(fds));
+    for (const auto& [listener, held] : served.listeners()) message.listeners.push_back(listener);
+    worker.send(message, std::move(*fds));
     const auto& pod = seat.plan.pods.at(netns);
     if (pod.v4) send_dials(worker, netns, served, false, kFirstDials);
     if (pod.v6) send_dials(worker, netns, served, true, kFirstDials);
   }
 
   void send_dials(Worker& worker, NetnsCookie netns, const Served& served, bool v6, std::size_t count) {
-    if (!served.netns || count == 0) return;
-    auto made = maker_->dials(served.netns.get(), v6, count);
+    if (!maker_ || count == 0) return;
+    auto made = served.make_dials(*maker_, v6, count);
     if (!made) return spdlog::warn("dial-sockets-failed netns={} {}", netns, made.error().message);
     worker.send(worker::Dials{.netns = netns, .v6 = v6}, std::move(*made));
   }
 
   // --- what the programs are told ---
 
-  static up_worker row_of(const Seat& seat, const Served& served, std::int64_t dials) {
-    up_worker row{};
-    row.number = seat.number;
-    row.dials = static_cast<__s32>(std::min<std::int64_t>(dials, 1 << 30));
-    for (const auto& [listener, held] : served.listeners)
-      if (!listener.inbound) (listener.v6 ? row.port6 : row.port4) = htons(held.port);
-    return row;
-  }
-
   void put_in_force(Seat& seat) {
-    auto& maps = dataplane_->worker_maps();
     for (auto& [netns, served] : seat.pods) {
-      if (served.in_force || !served.told) continue;
-      Result<void> done = maps.put_worker(netns, row_of(seat, served, kFirstDials));
-      for (const auto& [listener, held] : served.listeners)
-        if (done) done = maps.put_listener(key_of(netns, listener), held.fd.get());
-      if (!done) {
+      if (served.in_force() || !served.told) continue;
+      if (auto done = served.put_in_force(maps(), seat.number, kFirstDials); !done) {
         served.problem = done.error().message;
         spdlog::error("worker-not-in-force worker={} netns={} {}", seat.plan.name, netns, served.problem);
         continue;
       }
-      served.in_force = true;
       spdlog::info("pod-captured pod={} worker={}", seat.plan.pods.at(netns).id.to_string(), seat.plan.name);
     }
-  }
-
-  void take_out_of_force(NetnsCookie netns, Served& served) {
-    auto& maps = dataplane_->worker_maps();
-    maps.remove_worker(netns);
-    for (const auto& [listener, held] : served.listeners) maps.remove_listener(key_of(netns, listener));
-    served.in_force = false;
   }
 
   // What is left when this agent is gone suddenly.
@@ -648,12 +563,12 @@ class Workers::Impl : public std::enable_shared_from_this<Workers::Impl> {
     for (const auto& [netns, left] : seat.current->report().dials) {
       const auto served = seat.pods.find(netns);
       const auto pod = seat.plan.pods.find(netns);
-      if (served == seat.pods.end() || !served->second.in_force || pod == seat.plan.pods.end()) continue;
+      if (served == seat.pods.end() || pod == seat.plan.pods.end()) continue;
       const auto least = !pod->second.v6   ? left.first
                          : !pod->second.v4 ? left.second
                                            : std::min(left.first, left.second);
-      (void)dataplane_->worker_maps().put_worker(
-          netns, row_of(seat, served->second, static_cast<std::int64_t>(std::min<std::uint64_t>(least, 1u << 30))));
+      served->second.update_dials(maps(), seat.number,
+                                  static_cast<std::int32_t>(std::min<std::uint64_t>(least, kFewestUnbounded)));
     }
   }
 

@@ -10,20 +10,6 @@
 namespace underpass::test {
 namespace {
 
-struct Accepted {
-  UniqueFd fd;
-  Address said;  // by accept() itself
-};
-
-Accepted accept_and_hear(int listener) {
-  Accepted out;
-  REQUIRE(readable(listener, seconds(10)));
-  out.said.size = sizeof(out.said.storage);
-  out.fd = UniqueFd(::accept4(listener, out.said.get(), &out.said.size, SOCK_CLOEXEC));
-  REQUIRE(out.fd);
-  return out;
-}
-
 void check_comes_from(const Accepted& server, const Address& client) {
   CHECK(server.said.to_string() == client.to_string());
   CHECK(peer_of(server.fd.get()).to_string() == client.to_string());

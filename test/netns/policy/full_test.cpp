@@ -3,46 +3,12 @@
 // the pod that it is for.
 #include <doctest/doctest.h>
 
-#include <bpf/bpf.h>
-
-#include <cerrno>
-#include <vector>
-
 #include "test/netns/policy/scene.h"
+#include "test/support/filled_map.h"
 #include "test/support/netns.h"
 
 namespace underpass::test {
 namespace {
-
-// Fills a pinned map to its last entry with keys that are nobody's, and takes them away again.
-template <typename Key, typename Value>
-class Filled {
- public:
-  template <typename MakeKey>
-  Filled(const Scene& scene, const char* name, MakeKey make_key)
-      : map_(open_pinned_map(scene.world.sandbox.pins() / name)) {
-    const Value value{};
-    for (std::uint64_t i = 1;; ++i) {
-      const Key key = make_key(i);
-      if (::bpf_map_update_elem(map_.get(), &key, &value, BPF_NOEXIST) != 0) {
-        full_ = errno == E2BIG || errno == ENOSPC;
-        break;
-      }
-      keys_.push_back(key);
-    }
-    REQUIRE(full_);
-  }
-  ~Filled() {
-    for (const Key& key : keys_) ::bpf_map_delete_elem(map_.get(), &key);
-  }
-  Filled(const Filled&) = delete;
-  Filled& operator=(const Filled&) = delete;
-
- private:
-  UniqueFd map_;
-  std::vector<Key> keys_;
-  bool full_ = false;
-};
 
 constexpr std::uint32_t kForeignSet = 0x40000000;
 
@@ -61,7 +27,8 @@ void check_still(const Scene& scene, bool web_too = true) {
 TEST_CASE("full: connections without a record are judged all the same") {
   for (const std::string mode : {"off", "on"}) {
     const Scene scene(mode);
-    const Filled<std::uint64_t, up_conn> full(scene, "up_conns", [](std::uint64_t i) { return i | 1ull << 62; });
+    const FilledMap<std::uint64_t, up_conn> full(scene.world.sandbox, "up_conns",
+                                                 [](std::uint64_t i) { return i | 1ull << 62; });
     check_still(scene);
   }
 }
@@ -69,7 +36,7 @@ TEST_CASE("full: connections without a record are judged all the same") {
 TEST_CASE("full: source records have no room") {
   const Scene scene("on");
   {
-    const Filled<up_source_key, up_source> full(scene, "up_sources", [](std::uint64_t i) {
+    const FilledMap<up_source_key, up_source> full(scene.world.sandbox, "up_sources", [](std::uint64_t i) {
       up_source_key key{};
       key.server_netns = i;
       return key;
@@ -94,20 +61,23 @@ TEST_CASE("full: a policy for which there is no room closes its pod, and status 
     for (const char* name : {"evil", "out"}) check_refused(scene.at(name), listener.get());
   };
   {
-    const Filled<std::uint32_t, up_policy> full(
-        scene, "up_policies", [](std::uint64_t i) { return kForeignSet + static_cast<std::uint32_t>(i); });
+    const FilledMap<std::uint32_t, up_policy> full(scene.world.sandbox, "up_policies", [](std::uint64_t i) {
+      return kForeignSet + static_cast<std::uint32_t>(i);
+    });
     deny_then_open("up_policies");
   }
   scene.allow("web");
   {
-    const Filled<up_row_key, up_clauses> full(
-        scene, "up_clauses", [](std::uint64_t i) { return up_row_key{kForeignSet, static_cast<std::uint32_t>(i)}; });
+    const FilledMap<up_row_key, up_clauses> full(scene.world.sandbox, "up_clauses", [](std::uint64_t i) {
+      return up_row_key{kForeignSet, static_cast<std::uint32_t>(i)};
+    });
     deny_then_open("up_clauses");
   }
   scene.allow("web");
   {
-    const Filled<up_who_key, std::uint32_t> full(
-        scene, "up_policy_who", [](std::uint64_t i) { return up_who_key{kForeignSet, static_cast<std::uint32_t>(i)}; });
+    const FilledMap<up_who_key, std::uint32_t> full(scene.world.sandbox, "up_policy_who", [](std::uint64_t i) {
+      return up_who_key{kForeignSet, static_cast<std::uint32_t>(i)};
+    });
     deny_then_open("up_policy_who");
   }
   scene.allow("web");
@@ -116,7 +86,7 @@ TEST_CASE("full: a policy for which there is no room closes its pod, and status 
 
 TEST_CASE("full: denials have no room to be counted") {
   const Scene scene;
-  const Filled<up_denied_key, std::uint64_t> full(scene, "up_denied", [](std::uint64_t i) {
+  const FilledMap<up_denied_key, std::uint64_t> full(scene.world.sandbox, "up_denied", [](std::uint64_t i) {
     return up_denied_key{.set = kForeignSet, .clause = static_cast<std::uint32_t>(i), .end = 0, .silent = 0};
   });
   check_still(scene);

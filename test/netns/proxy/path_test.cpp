@@ -11,20 +11,6 @@
 namespace underpass::test {
 namespace {
 
-struct Accepted {
-  UniqueFd fd;
-  Address said;  // by accept() itself
-};
-
-Accepted accept_and_hear(int listener) {
-  Accepted out;
-  REQUIRE(readable(listener, seconds(10)));
-  out.said.size = sizeof(out.said.storage);
-  out.fd = UniqueFd(::accept4(listener, out.said.get(), &out.said.size, SOCK_CLOEXEC));
-  REQUIRE(out.fd);
-  return out;
-}
-
 void check_echo(int client, int server) {
   send_all(client, "ping");
   CHECK(receive_exactly(server, 4) == "ping");

@@ -70,6 +70,15 @@ std::vector<std::string> access_log(const Scene& scene) {
   return out;
 }
 
+Accepted accept_and_hear(int listener) {
+  if (!readable(listener, seconds(10))) throw std::runtime_error("nobody came");
+  Accepted out;
+  out.said.size = sizeof(out.said.storage);
+  out.fd = UniqueFd(::accept4(listener, out.said.get(), &out.said.size, SOCK_CLOEXEC));
+  if (!out.fd) throw_errno("accept");
+  return out;
+}
+
 Address peer_of(int fd) {
   Address out;
   out.size = sizeof(out.storage);

@@ -47,4 +47,10 @@ std::vector<std::string> access_log(const Scene& scene);
 // What a socket of the application is told about its ends.
 Address peer_of(int fd);
 
+struct Accepted {
+  UniqueFd fd;
+  Address said;  // of its peer, by accept() itself
+};
+Accepted accept_and_hear(int listener);
+
 }  // namespace underpass::test

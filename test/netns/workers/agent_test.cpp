@@ -11,19 +11,6 @@
 namespace underpass::test {
 namespace {
 
-struct Live {
-  explicit Live(const TwoWorkers& two)
-      : out(make_pair_between(two.at("a"), two.at("out"), AF_INET)),
-        in(make_pair_between(two.at("out"), two.at("b"), AF_INET6)) {
-    check();
-  }
-  void check() const {
-    exchange(out.client.get(), out.server.get(), 2);
-    exchange(in.client.get(), in.server.get(), 2);
-  }
-  Pair out, in;
-};
-
 TEST_CASE("agent: killed under proxied connections, and started again") {
   TwoWorkers two;
   const Live live(two);

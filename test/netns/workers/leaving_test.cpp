@@ -15,31 +15,6 @@ namespace {
 
 constexpr const char* kMeshFile = "mesh.yaml";
 
-struct Live {
-  explicit Live(const TwoWorkers& two)
-      : out(make_pair_between(two.at("a"), two.at("out"), AF_INET)),
-        in(make_pair_between(two.at("out"), two.at("b"), AF_INET6)) {
-    check();
-  }
-  void check() const {
-    exchange(out.client.get(), out.server.get(), 2);
-    exchange(in.client.get(), in.server.get(), 2);
-  }
-  // One end closes, and the other is told in good order.
-  void end() {
-    out.client.reset();
-    in.server.reset();
-    char byte = 0;
-    for (const auto* fd : {&out.server, &in.client}) {
-      CHECK(readable(fd->get(), seconds(5)));
-      CHECK(::recv(fd->get(), &byte, 1, 0) == 0);
-    }
-    out.server.reset();
-    in.client.reset();
-  }
-  Pair out, in;
-};
-
 void check_direct(const TwoWorkers& two) {
   for (const int family : kFamilies) {
     CHECK(two.way("a", "out", family) == "direct");
@@ -67,6 +42,28 @@ TEST_CASE("leaving: without the annotation connections run to their end, and new
   two.scene.world.objects.put(NamespaceObject{"shop", captured()});
   for (const char* pod : {"a", "b"}) two.scene.wait_captured(pod);
   CHECK(two.way("a", "b") == "proxied");
+}
+
+TEST_CASE("leaving: the annotation comes and goes under connections, and none of them notices") {
+  const TwoWorkers two;
+  const EchoServer inside(listen_at(two.at("b"), AF_INET)), outside(listen_at(two.at("out"), AF_INET));
+  Churn in(two.at("out"), inside.address(), 300), out(two.at("a"), outside.address(), 300);
+  for (int i = 0; i < 5; ++i) {
+    two.scene.world.objects.put(NamespaceObject{"shop", {.mesh = "enabled", .short_circuit = "off"}});
+    for (const char* pod : {"a", "b"}) two.scene.wait_not_captured(pod);
+    two.scene.world.objects.put(NamespaceObject{"shop", captured()});
+    for (const char* pod : {"a", "b"}) two.scene.wait_captured(pod);
+    const auto proxied = two.scene.world.established(UP_WAY_PROXIED);
+    REQUIRE(eventually(kSoon, [&] { return two.scene.world.established(UP_WAY_PROXIED) > proxied + 100; }));
+  }
+  for (auto* churn : {&in, &out}) {
+    const auto tally = churn->stop();
+    INFO(tally.to_string());
+    CHECK(tally.served > 300);
+    CHECK(tally.broken == 0);
+    CHECK(tally.hung == 0);
+    CHECK(tally.refused.empty());
+  }
 }
 
 TEST_CASE("leaving: without the label of the mesh, too") {

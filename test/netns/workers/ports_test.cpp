@@ -126,6 +126,7 @@ TEST_CASE("ports: a worker that has no descriptors left waits, says so, and goes
   std::vector<UniqueFd> clients;
   for (int i = 0; i < 200; ++i) clients.push_back(connect_from(two.at("a"), server.address()));
   CHECK(eventually(kSoon, [&] { return agent.log().contains("accept-paused"); }));
+  CHECK(eventually(kSoon, [&] { return two.status_says("too many descriptors open"); }));
   // Each is served as there is room.
   std::size_t served = 0;
   for (auto& client : clients) {

@@ -1,6 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "test/netns/workers/scene.h"
 
+#include <doctest/doctest.h>
+
 #include <cerrno>
 #include <stdexcept>
 
@@ -34,6 +36,29 @@ pid_t TwoWorkers::kill_worker(const std::string& name) const {
 
 bool TwoWorkers::status_says(const std::string& text) const {
   return scene.world.ctl.run({"status"}).out.contains(text);
+}
+
+Live::Live(const TwoWorkers& two)
+    : out(make_pair_between(two.at("a"), two.at("out"), AF_INET)),
+      in(make_pair_between(two.at("out"), two.at("b"), AF_INET6)) {
+  check();
+}
+
+void Live::check() const {
+  exchange(out.client.get(), out.server.get(), 2);
+  exchange(in.client.get(), in.server.get(), 2);
+}
+
+void Live::end() {
+  out.client.reset();
+  in.server.reset();
+  char byte = 0;
+  for (const auto* fd : {&out.server, &in.client}) {
+    CHECK(readable(fd->get(), seconds(5)));
+    CHECK(::recv(fd->get(), &byte, 1, 0) == 0);
+  }
+  out.server.reset();
+  in.client.reset();
 }
 
 bool ends_with_error(int fd, milliseconds deadline) {

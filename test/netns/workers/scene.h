@@ -26,6 +26,18 @@ class TwoWorkers {
   Scene scene;
 };
 
+// A connection of a pod's that goes out, and one that comes in, both through the worker of "shop".
+class Live {
+ public:
+  explicit Live(const TwoWorkers& two);
+  // Bytes go both ways.
+  void check() const;
+  // One end closes, and the other is told in good order.
+  void end();
+
+  Pair out, in;
+};
+
 // What a test's own deadline is for things that take the agent a moment.
 inline constexpr seconds kSoon{10};
 
