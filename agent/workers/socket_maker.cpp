@@ -174,8 +174,14 @@ Result<void> SocketMaker::start() {
 }
 
 Result<SocketMaker::Answer> SocketMaker::ask(const std::string& question, int netns_fd) {
+  auto answer = ask_once(question, netns_fd);
+  if (!answer && pid_ < 0) answer = ask_once(question, netns_fd);  // somebody has killed it
+  return answer;
+}
+
+Result<SocketMaker::Answer> SocketMaker::ask_once(const std::string& question, int netns_fd) {
   const auto in_vain = [&](const Error& cause) {
-    stop();  // the next question starts another
+    stop();
     return fail_in("make sockets (" + question + ")", cause);
   };
   if (pid_ < 0)

@@ -42,6 +42,8 @@ class SocketMaker {
   Result<void> start();
   void stop();
   Result<Answer> ask(const std::string& question, int netns_fd);
+  // Failed because the process is gone: pid_ is none.
+  Result<Answer> ask_once(const std::string& question, int netns_fd);
 
   std::string cgroup_;
   pid_t pid_ = -1;

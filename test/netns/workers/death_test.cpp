@@ -3,10 +3,12 @@
 // left alone for a while, and its pods go on without.
 #include <doctest/doctest.h>
 
+#include <fstream>
 #include <iostream>
 
 #include "test/netns/workers/churn.h"
 #include "test/netns/workers/scene.h"
+#include "test/support/files.h"
 
 namespace underpass::test {
 namespace {
@@ -78,6 +80,26 @@ TEST_CASE("death: a worker that dies five times in a minute is left alone, and i
   two.scene.wait_captured("a");
   CHECK(two.way("a", "b") == "proxied");
   CHECK(eventually(kSoon, [&] { return two.scene.world.ctl.state() == usual_state(); }));
+}
+
+TEST_CASE("death: the process that makes sockets is killed again and again, and no connection notices") {
+  const TwoWorkers two;
+  const EchoServer server(listen_at(two.at("out"), AF_INET));
+  Churn churn(two.at("a"), server.address(), 300);
+  const fs::path procs = two.scene.world.sandbox.cgroup() / "underpass" / "sockets" / "cgroup.procs";
+  for (int kills = 0; kills < 10; ++kills) {
+    pid_t maker = 0;
+    REQUIRE(eventually(kSoon, [&] { return std::ifstream(procs) >> maker && maker > 0; }));
+    REQUIRE(::kill(maker, SIGKILL) == 0);
+    const auto served = churn.tally().served;
+    REQUIRE(eventually(kSoon, [&] { return churn.tally().served > served + 100; }));
+  }
+  const auto tally = churn.stop();
+  INFO(tally.to_string());
+  CHECK(tally.broken == 0);
+  CHECK(tally.hung == 0);
+  CHECK(tally.refused.empty());
+  CHECK(two.way("a", "out") == "proxied");
 }
 
 TEST_CASE("death: a worker that hangs is replaced, and who waited for it is served") {
