@@ -47,7 +47,7 @@ std::vector<Connection> unmap_drained(Maps& maps, std::vector<Connection> connec
     const up_conn& record = connection.record;
     if (record.stopped == 0 || !is_mapped(record)) continue;
     if (record.dir[UP_CLIENT].charge != 0 || record.dir[UP_SERVER].charge != 0) {
-      waiting.push_back(std::move(connection));
+      waiting.push_back(connection);
       continue;
     }
     for (const auto& end : record.end)

@@ -3,9 +3,12 @@
 // other pods, wishes without end, and claims to what is not its own when a new agent comes.
 #include <doctest/doctest.h>
 
+#include <csignal>
+#include <iterator>
 #include <string>
 
 #include "test/netns/hostile/stage.h"
+#include "test/support/files.h"
 
 namespace underpass::test {
 namespace {
@@ -97,6 +100,9 @@ TEST_CASE("hostile to its agent: wishes without end do not keep it from others")
     const auto took = std::chrono::duration_cast<milliseconds>(Clock::now() - begun);
     CAPTURE(took.count());
     CHECK(took < seconds(3));
+    // Nor does what it does not take lie with the agent.
+    const fs::directory_iterator open("/proc/" + std::to_string(stage.scene.world.agent.pid()) + "/fd");
+    CHECK(std::distance(begin(open), end(open)) < 2000);
   }
 }
 
@@ -112,6 +118,7 @@ TEST_CASE("hostile to its agent: a new one does not believe it what pods it has"
     const Dialogue talk(stage.at("a"), local_address(listener.get()));
     CHECK(talk.ask(how + std::to_string(world.net.cookie("c"))) == "ok");
     CHECK(talk.ask(how + std::to_string(world.net.cookie("out"))) == "ok");
+    CHECK(talk.ask(how + std::to_string(world.net.cookie("a"))) == "ok");
     const pid_t pid = stage.scene.worker_pid("shop");
     world.agent.kill9();
     world.agent.start();
@@ -127,6 +134,14 @@ TEST_CASE("hostile to its agent: a new one does not believe it what pods it has"
     CHECK(world.pinned.worker(world.net.cookie("a"))->number != worker_after->number);
     CHECK_FALSE(world.pinned.worker(world.net.cookie("out")));
     CHECK(talk.ask("peer").starts_with("id="));
+    // What it handed back for its own pod was no listener of that pod, and the next worker does not get it for one.
+    ::kill(pid, SIGKILL);
+    CHECK(eventually(seconds(10), [&] {
+      const auto now = stage.scene.worker("shop");
+      return now.size() == 1 && now.front() != pid;
+    }));
+    const Dialogue with_next(stage.at("a"), local_address(listener.get()));
+    CHECK(with_next.ask("peer").starts_with("id="));
   }
 }
 

@@ -42,8 +42,14 @@ TEST_CASE("hostile dials: the connection that it was given is carried, and by ev
   }
 }
 
+// Takes whoever waits there, and lets them go.
+void empty(int listener) {
+  while (readable(listener, milliseconds(0))) (void)accept_from(listener);
+}
+
 TEST_CASE("hostile dials: without a connection of its own to carry there is none") {
   const Stage stage;
+  set_sysctl(stage.at("a").netns, "net.ipv4.tcp_fin_timeout", "1");
   const UniqueFd of_bank = listen_at(stage.at("out"), AF_INET);
   const UniqueFd foreign = connect_from(stage.at("c"), local_address(of_bank.get()));
   const UniqueFd foreign_server = accept_from(of_bank.get());
@@ -73,6 +79,15 @@ TEST_CASE("hostile dials: without a connection of its own to carry there is none
         CHECK(talk.ask(dial.to_string()) == first + kRefused);
       }
     }
+    // One of which the worker has closed its end, while its client has not.
+    Dialogue left(stage.at("a"), to);
+    REQUIRE(left.ask("peer").starts_with("id="));
+    REQUIRE(talk.ask("finish " + id_text(left.id())) == "ok");
+    Dial late = dial_to(to);
+    late.carries = id_text(left.id());
+    CHECK(eventually(seconds(10), [&] { return talk.ask(late.to_string()) == kRefused; }));
+    CHECK(stage.scene.world.pinned.connection_of(left.id()));
+    empty(listener.get());
     // A socket of b, for a connection that was accepted in a; and the other way round it is what it should be.
     Dial dial = dial_to(to);
     dial.netns = id_text(stage.scene.world.net.cookie("b"));

@@ -6,6 +6,7 @@
 //   peer                                          its connection's id and pod
 //   dial FAMILY NETNS CARRIES IP PORT HOW WHICH    NETNS, CARRIES: number or "own"; CARRIES: or "none"; WHICH: "new" or
 //                                                 "last" (the socket of the last dial)
+//   finish ID                                     closes its end of that client's connection
 //   last bind|listen|send TEXT|close              with the socket of the last dial
 //   call NAME                                     system_calls.h
 //   say TEXT | say-with-socket TEXT               a packet to the agent; with this connection as descriptor
@@ -72,7 +73,8 @@ class HostileWorker {
       take_agent();
       take_packets();
       accept_clients();
-      for (auto& client : clients_) hear(client);
+      for (auto& client : clients_)
+        if (!client.gone) hear(client);
       std::erase_if(clients_, [](const Client& client) { return client.gone; });
       report();
     }
@@ -193,6 +195,7 @@ class HostileWorker {
     std::getline(words >> std::ws, rest);
     if (verb == "peer") return peer(client);
     if (verb == "last") return use_last(rest);
+    if (verb == "finish") return finish(std::stoull(rest));
     if (verb == "call") return try_system_call(rest);
     if (verb == "say") return say_text(rest, {});
     if (verb == "say-with-socket") return say_text(rest, {client.fd.get()});
@@ -206,6 +209,20 @@ class HostileWorker {
       return "ok";
     }
     if (verb == "eat") return eat(std::stoull(rest));
+    return "unknown";
+  }
+
+  // Ends that client's connection in good order.
+  std::string finish(std::uint64_t id) {
+    for (auto& other : clients_) {
+      const auto known = ask(other);
+      if (!known || known->id != id) continue;
+      const linger in_order{.l_onoff = 0, .l_linger = 0};
+      (void)::setsockopt(other.fd.get(), SOL_SOCKET, SO_LINGER, &in_order, sizeof(in_order));
+      other.fd.reset();
+      other.gone = true;
+      return "ok";
+    }
     return "unknown";
   }
 

@@ -2,7 +2,10 @@
 // Workers that are not of this agent's version, or not there.
 #include <doctest/doctest.h>
 
+#include <fstream>
+
 #include "test/netns/workers/scene.h"
+#include "test/support/files.h"
 
 namespace underpass::test {
 namespace {
@@ -101,8 +104,13 @@ TEST_CASE("versions: the old worker dies while the one that replaces it is on it
   TwoWorkers two({.program = "other_version_agent", .more = {"--proxy", built_program("other_version_worker")}});
   const pid_t old = two.scene.worker_pid();
   two.scene.world.agent.kill9();
-  Agent next(two.scene.world.sandbox);
+  // One that takes its time to come.
+  const fs::path script = two.scene.world.sandbox.root() / "slow-worker";
+  std::ofstream(script) << "#!/bin/sh\nsleep 1\nexec " << built_program("underpass-proxy").string() << " \"$@\"\n";
+  fs::permissions(script, fs::perms::owner_all);
+  Agent next(two.scene.world.sandbox, with_proxy(script));
   next.start();
+  REQUIRE(eventually(kSoon, [&] { return next.log().contains("successor=true"); }));
   ::kill(old, SIGKILL);
   INFO(next.log());
   CHECK(eventually(kSoon, [&] { return two.has_other_worker("shop", old) && two.way("out", "b") == "proxied"; }));
