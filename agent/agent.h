@@ -5,10 +5,14 @@
 #pragma once
 
 #include <cstdint>
+#include <functional>
 #include <memory>
+#include <optional>
 #include <string>
 
+#include "agent/compile/policies.h"
 #include "agent/dataplane/call_watch.h"
+#include "underpass/ids.h"
 #include "underpass/result.h"
 
 namespace boost::asio {
@@ -19,13 +23,20 @@ namespace underpass {
 
 // Flags of underpassd.
 struct AgentOptions {
-  std::string source_dir;  // PATH of --source dir:PATH
+  std::string source_dir;                    // PATH of --source dir:PATH; empty: --source kubernetes
+  std::string kubeconfig;                    // empty: the pod's own service account
+  std::optional<NamespacedName> daemon_set;  // the agent's own
+  bool cni = false;
+  std::string cni_plugin = "underpass-cni";  // the binary that is installed
+  std::string cni_bin_dir = "/opt/cni/bin";
+  std::string cni_conf_dir = "/etc/cni/net.d";
   std::string node_name;
   std::string proxy = "underpass-proxy";  // the workers' binary
   std::string log_level = "info";
   std::string cgroup_root;  // empty: the first cgroup2 mount
-  std::string pods_cgroup;  // empty: cgroup_root
+  std::string pods_cgroup;  // empty: of a cluster the kubepods cgroup, else cgroup_root
   bool deny_unknown_pods = false;
+  bool allow_private_jwks = false;  // token issuers may stand on private networks
   std::string bpffs = "/sys/fs/bpf";
   std::string run_dir = "/run/underpass";
   std::string state_dir = "/var/lib/underpass";
@@ -41,6 +52,9 @@ class Agent {
   static Result<std::unique_ptr<Agent>> start(boost::asio::io_context& io, AgentOptions options);
   // Stops answering; what is pinned stays and works on.
   ~Agent();
+  // Before the end: where Underpass is being removed from the cluster, takes away what is on the node. `done` is called
+  // at once or later, from the io_context's thread.
+  void leave(std::function<void()> done);
   Agent(const Agent&) = delete;
   Agent& operator=(const Agent&) = delete;
 

@@ -24,6 +24,7 @@ const std::map<std::string, underpass::dataplane::Watchpoints> kWatchpoints{
     {"always", underpass::dataplane::Watchpoints::kAlways},
     {"never", underpass::dataplane::Watchpoints::kNever}};
 constexpr std::string_view kDir = "dir:";
+constexpr std::string_view kKubernetes = "kubernetes";
 
 std::string host_name() {
   std::array<char, 256> name{};
@@ -36,22 +37,36 @@ std::string beside_this_binary(const std::string& name) {
   return error ? name : (own.parent_path() / name).string();
 }
 
-void describe(CLI::App& app, underpass::AgentOptions& options, std::string& source, std::string& unknown_pods,
-              std::string& log_level) {
+// Flags as they are given, where AgentOptions has another form.
+struct Given {
+  std::string source;
+  std::string unknown_pods = "allow";
+  std::string jwks_private = "deny";
+  std::string cni;  // empty: by the source
+  std::string daemon_set;
+  std::string log_level = "info";
+};
+
+void describe(CLI::App& app, underpass::AgentOptions& options, Given& given) {
   app.description(
       "underpassd - the agent of the Underpass service mesh, one per node.\n\n"
       "It loads BPF programs that decide every connection of the enrolled pods at connect() and move the payload of\n"
       "same-node connections socket to socket. What it loads is pinned and goes on working when the agent stops;\n"
       "`underpassctl detach` takes it away.");
   app.set_version_flag("--version", std::string("underpassd ") + UNDERPASS_VERSION);
-  app.add_option("--source", source,
-                 "Where the Kubernetes objects come from: dir:PATH reads and watches the *.yaml files of a folder.")
+  app.add_option("--source", given.source,
+                 "Where the Kubernetes objects come from: dir:PATH reads and watches the *.yaml files of a folder; "
+                 "kubernetes lists and watches those of an API server.")
       ->required()
       ->check(
           [](const std::string& text) -> std::string {
-            return text.starts_with(kDir) && text != kDir ? "" : text + ": must be dir:PATH";
+            const bool known = text == kKubernetes || (text.starts_with(kDir) && text != kDir);
+            return known ? "" : text + ": must be dir:PATH or kubernetes";
           },
           "", "source");
+  app.add_option("--kubeconfig", options.kubeconfig,
+                 "Whom to ask with --source kubernetes, and as whom. Default: the service account of the agent's pod.")
+      ->check(CLI::ExistingFile);
   app.add_option("--node-name", options.node_name, "Which pods are local: those with this spec.nodeName.")
       ->capture_default_str();
   app.add_option("--cgroup-root", options.cgroup_root,
@@ -59,13 +74,40 @@ void describe(CLI::App& app, underpass::AgentOptions& options, std::string& sour
   app.add_option(
       "--pods-cgroup", options.pods_cgroup,
       "Below it are all pods, those that use the host's network too. The node's own processes are outside, and "
-      "reach the ports of probes whatever the policy. Default: the --cgroup-root, so nobody is outside.");
+      "reach the ports of probes whatever the policy. Default: with --source kubernetes the kubelet's (kubepods) "
+      "below the --cgroup-root; else, and where there is none, the --cgroup-root, so nobody is outside.");
   app.add_option(
-         "--unknown-pods", unknown_pods,
+         "--unknown-pods", given.unknown_pods,
          "allow or deny: may a process below --pods-cgroup connect while its network namespace is of no pod that "
          "the agent knows?")
       ->capture_default_str()
       ->check(CLI::IsMember({"allow", "deny"}));
+  app.add_option(
+         "--jwks-private", given.jwks_private,
+         "allow or deny: may the keys of token issuers (jwksUri) be fetched from private addresses? Services of "
+         "the cluster may always; loopback, link-local and the node's own addresses never.")
+      ->capture_default_str()
+      ->check(CLI::IsMember({"allow", "deny"}));
+  app.add_option("--cni", given.cni,
+                 "on: install the chained CNI plugin underpass-cni on this node, so that pods are in the mesh before "
+                 "their first process; off: leave the node's CNI configuration alone. Default: on with --source "
+                 "kubernetes.")
+      ->check(CLI::IsMember({"on", "off"}));
+  app.add_option("--cni-bin-dir", options.cni_bin_dir, "Where the container runtime looks for CNI plugins.")
+      ->capture_default_str();
+  app.add_option("--cni-conf-dir", options.cni_conf_dir, "Where it looks for their configuration.")
+      ->capture_default_str();
+  app.add_option("--daemon-set", given.daemon_set,
+                 "NAMESPACE/NAME of the agent's own DaemonSet. If it is deleted when the agent is told to stop, "
+                 "everything is taken off the node; else what is pinned stays for the next agent.")
+      ->check(
+          [](const std::string& text) -> std::string {
+            const auto slash = text.find('/');
+            const bool pair = slash != std::string::npos && slash > 0 && slash + 1 < text.size() &&
+                              text.find('/', slash + 1) == std::string::npos;
+            return pair ? "" : text + ": must be NAMESPACE/NAME";
+          },
+          "", "name");
   app.add_option("--proxy", options.proxy,
                  "The workers' program, of the same version. Started when a pod first needs one. Default: the "
                  "underpass-proxy beside this program.");
@@ -94,7 +136,7 @@ void describe(CLI::App& app, underpass::AgentOptions& options, std::string& sour
          "then).")
       ->transform(CLI::CheckedTransformer(kWatchpoints))
       ->default_str("auto");
-  app.add_option("--log-level", log_level, "error, warn, info or debug.")
+  app.add_option("--log-level", given.log_level, "error, warn, info or debug.")
       ->capture_default_str()
       ->check(CLI::IsMember({"error", "warn", "info", "debug"}));
   app.footer(
@@ -111,25 +153,31 @@ int main(int argc, char** argv) {
   underpass::AgentOptions options;
   options.node_name = host_name();
   options.proxy = beside_this_binary("underpass-proxy");
-  std::string source, unknown_pods = "allow", log_level = "info";
+  options.cni_plugin = beside_this_binary("underpass-cni");
+  Given given;
   CLI::App app;
-  describe(app, options, source, unknown_pods, log_level);
+  describe(app, options, given);
   try {
     app.parse(argc, argv);
   } catch (const CLI::ParseError& error) {
     return app.exit(error) == 0 ? 0 : kUsage;
   }
-  options.deny_unknown_pods = unknown_pods == "deny";
-  if (options.deny_unknown_pods && options.pods_cgroup.empty()) {
+  const bool cluster = given.source == kKubernetes;
+  options.deny_unknown_pods = given.unknown_pods == "deny";
+  options.allow_private_jwks = given.jwks_private == "allow";
+  if (options.deny_unknown_pods && options.pods_cgroup.empty() && !cluster) {
     std::cerr << "--unknown-pods deny needs --pods-cgroup: what is below it and of no known pod connects nowhere\n"
                  "Run with --help for more information.\n";
     return kUsage;
   }
-  options.source_dir = source.substr(kDir.size());
-  options.log_level = log_level;
+  if (!cluster) options.source_dir = given.source.substr(kDir.size());
+  options.cni = given.cni.empty() ? cluster : given.cni == "on";
+  if (const auto slash = given.daemon_set.find('/'); slash != std::string::npos)
+    options.daemon_set = {.ns = given.daemon_set.substr(0, slash), .name = given.daemon_set.substr(slash + 1)};
+  options.log_level = given.log_level;
   spdlog::set_default_logger(spdlog::stderr_logger_mt("underpassd"));
   spdlog::set_pattern("%Y-%m-%dT%H:%M:%S.%e%z %l %v");
-  spdlog::set_level(spdlog::level::from_str(log_level));
+  spdlog::set_level(spdlog::level::from_str(given.log_level));
 
   boost::asio::io_context io(1);
   boost::asio::signal_set signals(io, SIGTERM, SIGINT);
@@ -141,8 +189,10 @@ int main(int argc, char** argv) {
   signals.async_wait([&](const boost::system::error_code& error, int signal) {
     if (error) return;
     spdlog::info("stopping signal={} note=\"the pinned programs go on working\"", signal);
-    agent->reset();
-    io.stop();
+    (*agent)->leave([&] {
+      agent->reset();
+      io.stop();
+    });
   });
   io.run();
   return 0;

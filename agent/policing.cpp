@@ -3,9 +3,12 @@
 
 #include <spdlog/spdlog.h>
 
+#include <algorithm>
 #include <boost/json/object.hpp>
 #include <chrono>
 #include <utility>
+
+#include "agent/compile/workers.h"
 
 namespace underpass {
 namespace {
@@ -16,10 +19,6 @@ using model::Diagnostic;
 using prometheus::ClientMetric;
 using prometheus::MetricFamily;
 
-bool is_policy(const std::string& kind) {
-  return kind == "AuthorizationPolicy" || kind == "PeerAuthentication" || kind == "Mesh";
-}
-
 json::value text_or_null(const std::string& text) { return text.empty() ? json::value(nullptr) : json::value(text); }
 
 const char* side_of(std::size_t end) { return end == UP_CLIENT ? "client" : "server"; }
@@ -29,6 +28,15 @@ ClientMetric metric_of(const std::string& policy, std::size_t end, std::uint64_t
   out.label = {{"policy", policy}, {"side", side_of(end)}};
   out.counter.value = static_cast<double>(count);
   return out;
+}
+
+// Whether a worker may have been told this by the policy: of none by name, by each ALLOW policy in dry run.
+bool may_tell(const model::AuthorizationPolicy& policy, const PolicyNotice& notice) {
+  using Action = model::AuthorizationPolicy::Action;
+  if (notice.policy.name.empty()) return !notice.audited && policy.action == Action::kAllow && policy.dry_run;
+  if (policy.id != notice.policy) return false;
+  if (notice.audited) return policy.action == Action::kAudit;
+  return policy.dry_run && (policy.action == Action::kDeny || policy.action == Action::kCustom);
 }
 
 }  // namespace
@@ -42,10 +50,32 @@ void Policing::add(const compile::PolicySet& set, const up_denied_key& key, std:
     all[end] += count;
     return;
   }
+  if (key.clause == UP_NO_WORKER) {
+    counts_[{"Worker", {"", compile::kNoWorker}}].denied[end] += count;
+    return;
+  }
   (key.silent == 0 ? counts_[{}].denied : counts_[{}].dry_run)[end] += count;
   for (const auto& id : key.silent == 0 ? set.allow_policies : set.dry_run_allow_policies) {
     auto& counts = default_denials_[{"AuthorizationPolicy", id}];
     (key.silent == 0 ? counts.denied : counts.dry_run)[end] += count;
+  }
+}
+
+void Policing::hear(const std::string& worker, std::span<const PolicyNoticeCount> notices,
+                    std::span<const compile::PodStatus> pods) {
+  for (const auto& [notice, requests] : notices) {
+    const auto pod = std::ranges::find(pods, notice.server, &compile::PodStatus::netns_cookie);
+    if (pod == pods.end() || pod->http == nullptr || !compile::is_worker_of(worker, pod->id.ns)) continue;
+    const auto tells = [&](const model::AuthorizationPolicy& policy) { return may_tell(policy, notice); };
+    if (std::ranges::none_of(pod->http->policies, tells)) continue;
+    if (!notice.policy.name.empty()) {
+      auto& counts = counts_[{"AuthorizationPolicy", notice.policy}];
+      (notice.audited ? counts.audited : counts.dry_run)[UP_SERVER] += requests;
+      continue;
+    }
+    counts_[{}].dry_run[UP_SERVER] += requests;
+    for (const auto& policy : pod->http->policies)
+      if (tells(policy)) default_denials_[{"AuthorizationPolicy", policy.id}].dry_run[UP_SERVER] += requests;
   }
 }
 
@@ -104,8 +134,9 @@ json::array Policing::policies(const model::Snapshot& snapshot) const {
   };
   for (const auto& [id, policy] : snapshot.authorization_policies) row_of("AuthorizationPolicy", id);
   for (const auto& [id, one] : snapshot.peer_authentications) row_of("PeerAuthentication", id);
+  for (const auto& [id, one] : snapshot.request_authentications) row_of("RequestAuthentication", id);
   for (const auto& diagnostic : snapshot.diagnostics) {
-    if (!is_policy(diagnostic.kind)) continue;
+    if (!model::is_policy_kind(diagnostic.kind)) continue;
     auto& row = row_of(diagnostic.kind, diagnostic.id);
     row["state"] = diagnostic.state == Diagnostic::State::kStale ? "stale" : "refused";
     row["path"] = text_or_null(diagnostic.path);
@@ -119,20 +150,24 @@ json::array Policing::policies(const model::Snapshot& snapshot) const {
 
 std::vector<MetricFamily> Policing::collect() const {
   MetricFamily denied{.name = "underpass_denied_total",
-                      .help = "Connections that policy refused; no policy: that none allowed.",
+                      .help =
+                          "Connections that policy refused; no policy: that none allowed; \"no worker\": that "
+                          "none was there to decide about.",
                       .type = prometheus::MetricType::Counter,
                       .metric = {}};
-  MetricFamily dry_run{
-      .name = "underpass_dry_run_denied_total",
-      .help = "Connections that policy in dry run would have refused; no policy: that none would have allowed.",
-      .type = prometheus::MetricType::Counter,
-      .metric = {}};
+  MetricFamily dry_run{.name = "underpass_dry_run_denied_total",
+                       .help =
+                           "Connections that policy in dry run would have refused, and where its rule asks for HTTP "
+                           "requests; no policy: "
+                           "that none would have allowed.",
+                       .type = prometheus::MetricType::Counter,
+                       .metric = {}};
   MetricFamily audited{.name = "underpass_audited_total",
-                       .help = "Connections that an AUDIT policy matched.",
+                       .help = "Connections that an AUDIT policy matched, and where its rule asks for HTTP requests.",
                        .type = prometheus::MetricType::Counter,
                        .metric = {}};
   for (const auto& [name, counts] : counts_) {
-    const std::string policy = name.kind.empty() ? "" : name.id.to_string();
+    const std::string policy = name.id.ns.empty() ? name.id.name : name.id.to_string();
     for (const std::size_t end : {UP_CLIENT, UP_SERVER}) {
       if (counts.denied[end] != 0) denied.metric.push_back(metric_of(policy, end, counts.denied[end]));
       if (counts.dry_run[end] != 0) dry_run.metric.push_back(metric_of(policy, end, counts.dry_run[end]));

@@ -17,6 +17,7 @@
 #include "agent/dataplane/dataplane.h"
 #include "agent/denial_log.h"
 #include "underpass/model/objects.h"
+#include "underpass/policy_notice.h"
 
 namespace underpass {
 
@@ -29,6 +30,10 @@ class Policing {
   // Once a second, before somebody looks, and before sets go: counts what they did, and writes denials among `flows` to
   // the log.
   void tick(dataplane::Dataplane& dataplane, std::span<const compile::PodStatus> pods, std::span<const up_flow> flows);
+
+  // What the worker of that name has told of requests, of its own pods' policies.
+  void hear(const std::string& worker, std::span<const PolicyNoticeCount> notices,
+            std::span<const compile::PodStatus> pods);
 
   // Rows of `policies`: {kind, namespace, name, state: "active" | "refused" | "stale", path, cause, since, denied,
   // dryRunDenied, audited}. A connection that no ALLOW policy matched is counted with each of those that apply.

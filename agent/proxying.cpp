@@ -2,10 +2,13 @@
 #include "agent/proxying.h"
 
 #include <algorithm>
+#include <iterator>
+#include <set>
 #include <tuple>
 
 #include "agent/admin/proxy_view.h"
 #include "agent/compile/workers.h"
+#include "agent/key_sets.h"
 #include "agent/worker_metrics.h"
 
 namespace underpass {
@@ -68,12 +71,14 @@ admin::ProxyConfigInfo describe(const compile::PodStatus& pod, const workers::St
 void Proxying::update(const model::Snapshot& snapshot, const compile::Compiled& compiled,
                       dataplane::Dataplane* dataplane) {
   std::map<NetnsCookie, std::string> paths;
-  for (const auto& pod : compiled.pods) {
-    const auto object = snapshot.pods.find(pod.id);
-    if (pod.netns_cookie != 0 && object != snapshot.pods.end())
-      paths.emplace(pod.netns_cookie, object->second.netns_path);
-  }
-  workers_.update(compile::plan_workers(snapshot, compiled), paths, dataplane);
+  for (const auto& pod : compiled.pods)
+    if (pod.netns_cookie != 0) paths.emplace(pod.netns_cookie, pod.netns_path);
+  std::set<jwks::Wanted> wanted;
+  for (const auto& [id, one] : snapshot.request_authentications) wanted.merge(wanted_sets({one.get(), 1}));
+  fetcher_.set_wanted(wanted);
+  auto plans = planner_.plan(snapshot, compiled);
+  for (auto& [name, plan] : plans) plan.jwks = key_sets_of(fetcher_.sets(), plan.policy_sets);
+  workers_.update(plans, paths, dataplane);
 }
 
 admin::Answer Proxying::config(const boost::json::object& request, std::span<const compile::PodStatus> pods) const {
@@ -92,7 +97,15 @@ std::vector<prometheus::MetricFamily> Proxying::collect() const {
   std::vector<WorkerMetrics> all;
   for (const auto& worker : workers_.status())
     all.push_back(worker_metrics_of(worker.name, worker.state == State::kReady, worker.restarts, worker.report));
-  return collect_worker_metrics(all);
+  auto out = collect_worker_metrics(all);
+  std::ranges::move(collect_key_sets(fetcher_), std::back_inserter(out));
+  return out;
+}
+
+std::vector<std::string> Proxying::problems() const {
+  auto out = workers_.problems();
+  std::ranges::move(key_set_problems(fetcher_), std::back_inserter(out));
+  return out;
 }
 
 }  // namespace underpass

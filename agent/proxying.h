@@ -6,6 +6,7 @@
 #include <prometheus/metric_family.h>
 
 #include <boost/json/object.hpp>
+#include <functional>
 #include <span>
 #include <string>
 #include <vector>
@@ -13,6 +14,7 @@
 #include "agent/admin/protocol.h"
 #include "agent/compile/compile.h"
 #include "agent/dataplane/dataplane.h"
+#include "agent/jwks/fetcher.h"
 #include "agent/workers/workers.h"
 #include "underpass/model/objects.h"
 
@@ -20,23 +22,29 @@ namespace underpass {
 
 class Proxying {
  public:
-  Proxying(boost::asio::io_context& io, workers::Options options) : workers_(io, std::move(options)) {}
+  // `recompile` is called when key sets of token issuers changed.
+  Proxying(boost::asio::io_context& io, workers::Options options, jwks::FetcherOptions key_sets,
+           std::function<void()> recompile)
+      : fetcher_(io, std::move(key_sets), std::move(recompile)), workers_(io, std::move(options)) {}
 
   // After the tables are in force. A null dataplane: the node is detached.
   void update(const model::Snapshot& snapshot, const compile::Compiled& compiled, dataplane::Dataplane* dataplane);
   // Once a second.
   void tick() { workers_.tick(); }
+  void follow_requests() { workers_.follow_requests(); }
   // Before the dataplane goes.
   void leave_all() { workers_.leave_all(); }
 
   // For `status`.
-  [[nodiscard]] std::vector<std::string> problems() const { return workers_.problems(); }
+  [[nodiscard]] std::vector<std::string> problems() const;
   // What the worker of a pod was given, and how it is.
   [[nodiscard]] admin::Answer config(const boost::json::object& request,
                                      std::span<const compile::PodStatus> pods) const;
   [[nodiscard]] std::vector<prometheus::MetricFamily> collect() const;
 
  private:
+  compile::WorkerPlanner planner_;
+  jwks::Fetcher fetcher_;
   workers::Workers workers_;
 };
 

@@ -21,6 +21,8 @@ namespace {
 
 // A table that is as full as this is reported before it is full.
 constexpr std::uint64_t kNearlyFullPercent = 90;
+// A worker may say anything of how many flows it has not told.
+constexpr std::uint64_t kMostSkipped = 1'000'000;
 
 void report_fill(const dataplane::Maps::Fill& fill, std::vector<std::string>& out) {
   if (fill.capacity == 0 || fill.entries * 100 < fill.capacity * kNearlyFullPercent) return;
@@ -31,6 +33,28 @@ void report_fill(const dataplane::Maps::Fill& fill, std::vector<std::string>& ou
 
 std::string service_diagnostic(const model::Diagnostic& conflict) {
   return "Service " + conflict.id.to_string() + ": " + conflict.path + ": " + conflict.cause;
+}
+
+TrafficPeer peer_of(const compile::PodStatus& pod, const model::Snapshot& snapshot) {
+  const auto object = snapshot.pods.find(pod.id);
+  return traffic_peer_of(pod,
+                         object == snapshot.pods.end() ? std::map<std::string, std::string>{} : object->second.labels);
+}
+
+std::vector<RequestMeter::Pod> enrolled_peers(std::span<const compile::PodStatus> pods,
+                                              const model::Snapshot& snapshot) {
+  std::vector<RequestMeter::Pod> out;
+  for (const auto& pod : pods)
+    if (pod.enrolled) out.emplace_back(pod.netns_cookie, peer_of(pod, snapshot));
+  return out;
+}
+
+TrafficMeter::FindService service_finder(const dataplane::Dataplane& dataplane) {
+  return [&dataplane](std::uint32_t id) -> std::optional<NamespacedName> {
+    const auto* key = dataplane.services().find(id);
+    if (key == nullptr) return std::nullopt;
+    return key->service;
+  };
 }
 
 }  // namespace
@@ -63,25 +87,33 @@ void Serving::tick(dataplane::Dataplane& dataplane, std::span<const compile::Pod
     flow_log_.add(flow, denied ? dataplane.policies().denier_of(flow.policy, flow.clause).to_text() : "");
   }
 
+  request_meter_.observe(enrolled_peers(pods, snapshot));
   const admin::PodIndex index(pods);
   const auto find_peer = [&](NetnsCookie cookie) -> std::optional<TrafficPeer> {
     const auto* pod = index.find(cookie);
     if (pod == nullptr) return std::nullopt;
-    const auto object = snapshot.pods.find(pod->id);
-    return traffic_peer_of(
-        *pod, object == snapshot.pods.end() ? std::map<std::string, std::string>{} : object->second.labels);
-  };
-  const auto find_service = [&](std::uint32_t id) -> std::optional<NamespacedName> {
-    const auto* key = dataplane.services().find(id);
-    if (key == nullptr) return std::nullopt;
-    return key->service;
+    return peer_of(*pod, snapshot);
   };
   const auto rows = dataplane.service_maps().traffic();
-  meter_.observe(rows, find_peer, find_service);
+  meter_.observe(rows, find_peer, service_finder(dataplane));
   const auto& present = dataplane.tables().pods;
   const auto is_gone = [&present](NetnsCookie cookie) { return cookie != 0 && !present.contains(cookie); };
   for (const auto& [key, row] : rows)
     if (is_gone(key.client_netns) || is_gone(key.server_netns)) dataplane.service_maps().remove_traffic(key);
+}
+
+void Serving::note_pods(std::span<const compile::PodStatus> pods, const model::Snapshot& snapshot) {
+  request_meter_.know(enrolled_peers(pods, snapshot));
+}
+
+void Serving::hear(const std::string& worker, const worker::Metrics& message, const dataplane::Dataplane& dataplane) {
+  request_meter_.add(worker, message.series, service_finder(dataplane));
+}
+
+void Serving::hear(const std::string& worker, worker::Requests message) {
+  request_flows_lost_ += std::min<std::uint64_t>(message.skipped, kMostSkipped);
+  for (auto& flow : message.flows)
+    if (request_meter_.is_own(worker, flow.inbound ? flow.server : flow.client)) flow_log_.add(std::move(flow));
 }
 
 std::vector<std::string> Serving::problems() const {
@@ -104,23 +136,26 @@ admin::Answer Serving::services(const model::Snapshot& snapshot) const {
   });
 }
 
-admin::Answer Serving::explain(const boost::json::object& request, std::span<const compile::PodStatus> pods,
-                               const dataplane::Dataplane* dataplane) const {
+admin::Answer Serving::explain(const boost::json::object& request, const model::Snapshot& snapshot,
+                               std::span<const compile::PodStatus> pods, const dataplane::Dataplane* dataplane) const {
   const auto decoded = admin::decode_explain(request);
   if (!decoded) return std::unexpected(decoded.error());
   static const std::set<compile::ExcludedPort> kNone;
   std::set<NetnsCookie> workers;
   if (dataplane != nullptr)
     for (const auto& [netns, row] : dataplane->worker_maps().workers()) workers.insert(netns);
-  return admin::explain(*decoded, {.pods = pods,
-                                   .services = compiler_.tables(),
-                                   .node_addresses = compiler_.node_addresses(),
-                                   .conflicts = compiler_.conflicts(),
-                                   .excluded = dataplane != nullptr ? dataplane->tables().excluded : kNone,
-                                   .workers = workers,
-                                   .policy_of = [dataplane](const compile::PodStatus& pod) {
-                                     return dataplane != nullptr ? dataplane->policy_of(pod.netns_cookie) : nullptr;
-                                   }});
+  return admin::explain(
+      *decoded, {.pods = pods,
+                 .services = compiler_.tables(),
+                 .node_addresses = compiler_.node_addresses(),
+                 .conflicts = compiler_.conflicts(),
+                 .excluded = dataplane != nullptr ? dataplane->tables().excluded : kNone,
+                 .workers = workers,
+                 .policy_of =
+                     [dataplane](const compile::PodStatus& pod) {
+                       return dataplane != nullptr ? dataplane->policy_of(pod.netns_cookie) : nullptr;
+                     },
+                 .path_normalization = snapshot.mesh.value_or(model::MeshConfig{}).proxy.http.path_normalization});
 }
 
 admin::Answer Serving::flows(const boost::json::object& request, std::span<const compile::PodStatus> pods,
@@ -128,6 +163,18 @@ admin::Answer Serving::flows(const boost::json::object& request, std::span<const
   const auto since = admin::decode_flows(request);
   if (!since) return std::unexpected(since.error());
   return flow_log_.view(*since, admin::PodIndex(pods), admin::ClockOffset::now(), service_names(dataplane));
+}
+
+std::vector<prometheus::MetricFamily> Serving::collect() const {
+  auto out = meter_.collect();
+  std::ranges::move(request_meter_.collect(), std::back_inserter(out));
+  prometheus::ClientMetric lost;
+  lost.counter.value = static_cast<double>(request_flows_lost_);
+  out.push_back({.name = "underpass_request_flows_lost_total",
+                 .help = "Requests that came faster than `underpassctl flows` is told of them.",
+                 .type = prometheus::MetricType::Counter,
+                 .metric = {lost}});
+  return out;
 }
 
 void Serving::describe(MetricsInput& metrics) const {

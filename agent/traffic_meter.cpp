@@ -4,6 +4,8 @@
 #include <algorithm>
 #include <string_view>
 
+#include "agent/metric_family.h"
+
 namespace underpass {
 namespace {
 
@@ -44,32 +46,25 @@ bool restarted(const up_traffic& before, const up_traffic& now) {
          now.received < before.received;
 }
 
-ClientMetric metric_of(std::vector<ClientMetric::Label> labels, std::uint64_t value) {
-  ClientMetric metric;
-  metric.label = std::move(labels);
-  metric.counter.value = static_cast<double>(value);
-  return metric;
-}
-
-MetricFamily gauge(std::string name, std::string help, double value) {
-  ClientMetric metric;
-  metric.gauge.value = value;
-  return {.name = std::move(name), .help = std::move(help), .type = MetricType::Gauge, .metric = {metric}};
-}
-
 }  // namespace
 
+// https://istio.io/latest/docs/ops/deployment/application-requirements/ and its "canonical service".
 TrafficPeer traffic_peer_of(const compile::PodStatus& pod, const std::map<std::string, std::string>& labels) {
-  const auto label = [&](const char* name) {
-    const auto found = labels.find(name);
-    return found != labels.end() ? found->second : std::string();
+  const auto label = [&](std::initializer_list<const char*> names, std::string otherwise = "") {
+    for (const char* name : names)
+      if (const auto found = labels.find(name); found != labels.end() && !found->second.empty()) return found->second;
+    return otherwise;
   };
   const std::string& owner = pod.workload.owner;
-  return {.workload = owner.substr(owner.find('/') + 1),  // all of it where there is no slash
+  const std::string workload = owner.substr(owner.find('/') + 1);  // all of it where there is no slash
+  return {.workload = workload,
           .ns = pod.id.ns,
           .principal = pod.identity,
-          .app = label("app"),
-          .version = label("version")};
+          .app = label({"app"}),
+          .version = label({"version"}),
+          .canonical_service = label({"service.istio.io/canonical-name", "app.kubernetes.io/name", "app"}, workload),
+          .canonical_revision =
+              label({"service.istio.io/canonical-revision", "app.kubernetes.io/version", "version"}, "latest")};
 }
 
 TrafficMeter::Totals* TrafficMeter::find_or_make(Labels labels) {
@@ -159,21 +154,22 @@ std::vector<MetricFamily> TrafficMeter::collect() const {
       labels.reserve(kLabels.size() + kConstant.size());
       for (std::size_t i = 0; i < kLabels.size(); ++i) labels.push_back({kLabels[i], values[i]});
       for (const auto& [name, value] : kConstant) labels.push_back({name, value});
-      family.metric.push_back(metric_of(std::move(labels), totals.*counter.member));
+      family.metric.push_back(counter_metric(std::move(labels), totals.*counter.member));
     }
     if (other_used_) {
       std::vector<ClientMetric::Label> labels;
       for (const char* name : kLabels) labels.push_back({name, std::string(kOther)});
       for (const auto& [name, value] : kConstant) labels.push_back({name, std::string(kOther)});
-      family.metric.push_back(metric_of(std::move(labels), other_.*counter.member));
+      family.metric.push_back(counter_metric(std::move(labels), other_.*counter.member));
     }
     families.push_back(std::move(family));
   }
-  families.push_back(gauge("underpass_tcp_series", "Label sets of istio_tcp_*, the one of \"other\" not counted.",
-                           static_cast<double>(series_.size())));
-  families.push_back(gauge("underpass_tcp_series_full",
-                           "1: there are more than are kept, and the rest is added up with labels \"other\".",
-                           full_ ? 1 : 0));
+  families.push_back(gauge_family("underpass_tcp_series",
+                                  "Label sets of istio_tcp_*, the one of \"other\" not counted.",
+                                  static_cast<double>(series_.size())));
+  families.push_back(gauge_family("underpass_tcp_series_full",
+                                  "1: there are more than are kept, and the rest is added up with labels \"other\".",
+                                  full_ ? 1 : 0));
   return families;
 }
 

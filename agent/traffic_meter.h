@@ -32,11 +32,13 @@ namespace underpass {
 struct TrafficPeer {
   std::string workload;  // "web", of Deployment/web
   std::string ns;
-  std::string principal;  // spiffe://…
-  std::string app;        // label app
-  std::string version;    // label version
+  std::string principal;           // spiffe://…
+  std::string app;                 // label app
+  std::string version;             // label version
+  std::string canonical_service;   // Istio's canonical name: a label that says it, else the workload
+  std::string canonical_revision;  // ... and revision: a label that says it, else "latest"
 
-  bool operator==(const TrafficPeer&) const = default;
+  auto operator<=>(const TrafficPeer&) const = default;
 };
 
 TrafficPeer traffic_peer_of(const compile::PodStatus& pod, const std::map<std::string, std::string>& labels);

@@ -70,8 +70,15 @@ static __always_inline void up_judge_attempt(struct up_attempt *attempt, __u64 s
 	}
 }
 
+enum up_admission {
+	UP_REFUSED = 0,
+	UP_ADMITTED = 1,
+	UP_BYPASSED = 2, /* neither policy nor a worker has a say */
+};
+
 /* `end`: which side asks. */
-static __always_inline bool up_admits(struct up_attempt *attempt, __u32 end, __u64 client_netns, __u64 server_netns)
+static __always_inline enum up_admission up_admits(struct up_attempt *attempt, __u32 end, __u64 client_netns,
+						   __u64 server_netns)
 {
 	struct up_verdict verdict = {};
 
@@ -83,10 +90,18 @@ static __always_inline bool up_admits(struct up_attempt *attempt, __u32 end, __u
 	if (verdict.audited != UP_NO_CLAUSE)
 		up_denied_count(attempt->set, verdict.audited, end, 1);
 	if (verdict.allowed)
-		return true;
+		return verdict.bypassed ? UP_BYPASSED : UP_ADMITTED;
 	up_denied_count(attempt->set, verdict.clause, end, 0);
 	up_denied_tell(attempt, end, verdict.clause, client_netns, server_netns);
-	return false;
+	return UP_REFUSED;
+}
+
+/* Policy lets it in as far as the kernel can tell, and the worker that is to decide is not there, or it went past it. */
+static __always_inline void up_refused_undecided(const struct up_attempt *attempt, __u32 end, __u64 client_netns,
+						 __u64 server_netns)
+{
+	up_denied_count(attempt->set, UP_NO_WORKER, end, 0);
+	up_denied_tell(attempt, end, UP_NO_WORKER, client_netns, server_netns);
 }
 
 /* The same of a connection that was let in already, and turns out to be nobody's that is known. */

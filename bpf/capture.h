@@ -118,7 +118,7 @@ static __always_inline void up_bind_to_loopback(struct bpf_sock_addr *ctx, bool 
 	up_bind_to(ctx, v6, &loopback);
 }
 
-/* connect() of a worker's socket: where the connection that it carries wanted to go. */
+/* connect() of a worker's socket: where the connection that it carries wanted to go, or on an errand. */
 static __always_inline int up_on_workers_dial(struct bpf_sock_addr *ctx, bool v6)
 {
 	struct bpf_sock *sk = ctx->sk;
@@ -127,9 +127,13 @@ static __always_inline int up_on_workers_dial(struct bpf_sock_addr *ctx, bool v6
 	struct up_sk *me;
 
 	me = sk ? bpf_sk_storage_get(&up_sk, sk, 0, 0) : NULL;
-	if (!me || !up_wanted_find(me->carries, bpf_get_netns_cookie(ctx), &wanted))
+	if (!me)
 		return UP_DENY;
 	up_context_addr(ctx, v6, &addr);
+	if (me->errand)
+		return up_is_errand(bpf_get_netns_cookie(ctx), &addr, ctx->user_port) ? UP_ALLOW : UP_DENY;
+	if (!up_wanted_find(me->carries, bpf_get_netns_cookie(ctx), &wanted))
+		return UP_DENY;
 	if (wanted.port != ctx->user_port || !up_addr_equals(&addr, &wanted.addr))
 		return UP_DENY;
 	if (wanted.direction == UP_INBOUND && !up_is_bound(sk, v6))

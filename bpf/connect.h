@@ -25,7 +25,8 @@ static __always_inline bool up_task_has_io_uring(void)
 static __always_inline bool up_worker_awaits(const struct up_pod *server, __u64 netns_cookie,
 					     const struct up_dial *dial)
 {
-	return server->capture && netns_cookie != dial->netns && !up_excludes_inbound(netns_cookie, dial->port) &&
+	return server->capture & UP_CAPTURE_INBOUND && netns_cookie != dial->netns &&
+	       !up_excludes_inbound(netns_cookie, dial->port) &&
 	       up_is_listening(netns_cookie, UP_INBOUND, !up_addr_is_v4(&dial->addr));
 }
 
@@ -51,6 +52,8 @@ static __always_inline void up_decide(struct bpf_sock *sk, const struct up_pod *
 		me->why = UP_WHY_IO_URING;
 	else if (led)
 		me->why = up_leg_why(client, client);
+	else if (me->errand)
+		me->why = UP_WHY_WORKER;
 	else if (me->carries)
 		me->why = up_leg_why(server, client);
 	else if (me->way == UP_WAY_PROXIED)
@@ -71,28 +74,48 @@ static __always_inline void up_source_address(struct bpf_sock *sk, bool v6, cons
 		*out = up_addr_is_v4(destination) ? client->ip4 : client->ip6;
 }
 
+/* A worker is to decide, and it is known already that none is there. */
+static __always_inline bool up_lacks_worker(const struct up_standing *server, __u64 server_netns,
+					    const struct up_dial *dial)
+{
+	return server->capture & UP_CAPTURE_MUST && !up_excludes_inbound(server_netns, dial->port) &&
+	       !up_is_listening(server_netns, UP_INBOUND, !up_addr_is_v4(&dial->addr));
+}
+
 /* May this pod connect there? To itself it always may. */
 static __always_inline bool up_may_dial(struct bpf_sock *sk, bool v6, const struct up_pod *client, __u64 netns,
 					__u64 peer, const struct up_dial *dial)
 {
-	struct up_standing standing = {};
+	struct up_standing server = {}, own = {};
 	struct up_attempt attempt = {
 		.server = dial->addr,
 		.port = bpf_ntohs(dial->port),
 	};
+	enum up_admission admission;
 
-	if (peer == netns || !up_standing_of(peer, &standing) || !standing.policy)
+	if (peer == netns || !up_standing_of(peer, &server) || !server.policy)
 		return true;
-	attempt.set = standing.policy;
-	if (up_standing_of(netns, &standing))
-		attempt.identity = standing.identity;
+	attempt.set = server.policy;
+	if (up_standing_of(netns, &own))
+		attempt.identity = own.identity;
 	up_source_address(sk, v6, client, &dial->addr, &attempt.client);
-	return up_admits(&attempt, UP_CLIENT, netns, peer);
+	admission = up_admits(&attempt, UP_CLIENT, netns, peer);
+	if (admission != UP_ADMITTED || !up_lacks_worker(&server, peer, dial))
+		return admission;
+	up_refused_undecided(&attempt, UP_CLIENT, netns, peer);
+	return false;
 }
 
 static __always_inline bool up_is_below_pods(const struct up_config *config)
 {
-	return bpf_get_current_ancestor_cgroup_id(config->pods_level) == config->pods_cgroup;
+	/* How deep it is, nobody knows who is in a cgroup namespace himself. */
+	for (int level = 0; level < 16; level++) {
+		__u64 id = bpf_get_current_ancestor_cgroup_id(level);
+
+		if (id == config->pods_cgroup || !id)
+			return id;
+	}
+	return false;
 }
 
 /*
@@ -155,11 +178,11 @@ static __always_inline int up_on_dial(struct bpf_sock_addr *ctx, bool v6)
 		return UP_ALLOW;
 	peer = up_netns_of(&dial.addr, netns);
 	server = peer ? up_pod_find(peer) : NULL;
-	/* A worker's was judged as its client's, and is judged once more where it arrives. */
-	if (peer && !up_is_workers(sk) && !up_may_dial(sk, v6, client, netns, peer, &dial))
+	/* What a worker's carries was judged as its client's, and is judged once more where it arrives. */
+	if (peer && !up_carries(sk) && !up_may_dial(sk, v6, client, netns, peer, &dial))
 		return up_deny();
 	/* No address is a loopback one: the pod itself. */
-	led = client->capture && peer != netns && !up_addr_is_unspecified(&dial.addr) &&
+	led = client->capture & UP_CAPTURE_OUTBOUND && peer != netns && !up_addr_is_unspecified(&dial.addr) &&
 	      up_lead_to_worker(ctx, sk, v6, client, &dial, peer);
 	up_decide(sk, client, server, peer, &dial, led);
 	return UP_ALLOW;

@@ -14,6 +14,7 @@
 #include "admit.h"
 #include "barred.h"
 #include "budget.h"
+#include "config.h"
 #include "conns.h"
 #include "flows.h"
 #include "habits.h"
@@ -234,6 +235,50 @@ static __always_inline bool up_lets_stranger_in(struct bpf_sock_ops *ctx, const 
 	return false;
 }
 
+/* Does policy, or the worker, have no say in what the node's own processes dial there? */
+static __always_inline bool up_host_bypasses(struct up_attempt *attempt, const struct up_source *source,
+					     __u64 server_netns)
+{
+	const struct up_config *config = up_config_get();
+	struct up_verdict verdict = {};
+
+	if (!source || !config || !config->host_netns || source->client_netns != config->host_netns)
+		return false;
+	attempt->identity = UP_IDENTITY_HOST;
+	up_judge_attempt(attempt, server_netns, &verdict);
+	return verdict.bypassed;
+}
+
+/*
+ * Has it come to the application of a pod whose worker is to decide, past that worker? Its SYN was let in before the worker
+ * had a say, or as what it is not. Then it is barred. `source` is null of a stranger.
+ */
+static __always_inline bool up_went_past_worker(struct bpf_sock_ops *ctx, const struct up_end *client,
+						const struct up_end *server, const struct up_source *source)
+{
+	struct up_attempt attempt = {
+		.client = client->addr,
+		.server = server->addr,
+		.port = bpf_ntohs(server->port),
+	};
+	struct up_standing standing = {};
+	__u64 netns = server->netns_cookie;
+
+	if (server->worker || !up_standing_of(netns, &standing) || !(standing.capture & UP_CAPTURE_MUST) ||
+	    up_addr_is_loopback(&client->addr) || up_addr_is_loopback(&server->addr) ||
+	    up_excludes_inbound(netns, server->port))
+		return false;
+	if (source ? source->client_netns == netns || (source->worker && source->worker == up_worker_number(netns))
+		   : up_netns_of(&client->addr, 0) == netns)
+		return false;
+	attempt.set = standing.policy;
+	if (up_host_bypasses(&attempt, source, netns))
+		return false;
+	up_refused_undecided(&attempt, UP_SERVER, source ? source->client_netns : 0, netns);
+	up_bar(ctx, server->cookie);
+	return true;
+}
+
 /* The way that it has taken in the end, and what the application that accepted it is shown. */
 static __always_inline void up_arrived(struct up_conn *conn, struct up_sk *me)
 {
@@ -279,11 +324,12 @@ static __always_inline void up_on_server_established(struct bpf_sock_ops *ctx, s
 	up_remote_end(ctx, &client);
 
 	if (up_source_consume(&client, &server, tp->copied_seq, &source)) {
-		barred = false;
+		barred = up_went_past_worker(ctx, &client, &server, &source);
 		id = source.client_cookie;
 		conn = up_conn_find(id);
 	} else {
-		barred = !up_lets_stranger_in(ctx, &client, &server);
+		barred =
+			!up_lets_stranger_in(ctx, &client, &server) || up_went_past_worker(ctx, &client, &server, NULL);
 	}
 	if (!me)
 		return;
@@ -316,6 +362,11 @@ static __always_inline void up_on_server_established(struct bpf_sock_ops *ctx, s
 	me->conn = id;
 	me->end = UP_SERVER;
 	if (barred) {
+		if (!conn->why) {
+			conn->why = UP_WHY_DENIED;
+			up_count_fallback(conn->why);
+			up_opened(conn, id, conn->way);
+		}
 		up_conn_break(conn, UP_SERVER, UP_WHY_DENIED);
 		return;
 	}

@@ -51,28 +51,32 @@ static __always_inline void up_lookup_addresses(struct bpf_sk_lookup *ctx, struc
 }
 
 /* Hands it to the worker of a captured pod, where there is one that can take it. What comes from the pod's own address is
- * its own, or its worker's: never round in circles. */
-static __always_inline void up_hand_over(struct bpf_sk_lookup *ctx, const struct up_source_key *key,
+ * its own, or its worker's: never round in circles. False: nobody can take what is a worker's. */
+static __always_inline bool up_hand_over(struct bpf_sk_lookup *ctx, const struct up_source_key *key,
 					 const struct up_source *source)
 {
 	struct up_listener_key at = {
 		.netns_cookie = key->server_netns, .direction = UP_INBOUND, .v6 = ctx->family == AF_INET6};
 	struct up_worker *worker = bpf_map_lookup_elem(&up_workers, &key->server_netns);
 	struct bpf_sock *listener;
+	bool taken = false;
 
-	if (!worker || up_addr_is_loopback(&key->server) || up_addr_is_loopback(&key->client) ||
+	if (up_addr_is_loopback(&key->server) || up_addr_is_loopback(&key->client) ||
 	    up_excludes_inbound(key->server_netns, key->server_port) ||
 	    up_netns_of(&key->client, 0) == key->server_netns)
-		return;
+		return true;
+	if (!worker)
+		return false;
 	/* It has been through this worker already. */
 	if (source && source->worker == worker->number)
-		return;
+		return true;
 	listener = bpf_map_lookup_elem(&up_listeners, &at);
 	if (!listener)
-		return;
+		return false;
 	if (up_worker_can_carry(worker))
-		bpf_sk_assign(ctx, listener, 0);
+		taken = !bpf_sk_assign(ctx, listener, 0);
 	bpf_sk_release(listener);
+	return taken;
 }
 
 SEC("sk_lookup")
@@ -82,8 +86,10 @@ int up_inbound(struct bpf_sk_lookup *ctx)
 	struct up_source_key key = {.server_netns = server_netns};
 	const struct up_config *config = up_config_get();
 	struct up_standing server = {}, client = {};
+	enum up_admission admission = UP_ADMITTED;
 	struct up_attempt attempt = {};
 	const struct up_source *source;
+	bool must;
 
 	if (ctx->protocol != IPPROTO_TCP || !up_standing_of(server_netns, &server) ||
 	    !(server.policy || server.capture))
@@ -108,12 +114,19 @@ int up_inbound(struct bpf_sk_lookup *ctx)
 	} else {
 		source = NULL;
 	}
-	if (server.policy && !up_admits(&attempt, UP_SERVER, client_netns, server_netns))
+	if (server.policy)
+		admission = up_admits(&attempt, UP_SERVER, client_netns, server_netns);
+	if (admission == UP_REFUSED)
 		return SK_DROP;
+	must = server.capture & UP_CAPTURE_MUST;
 	/* Whether a port is open is what the kubelet asks by its probes, and a worker's listener always is. */
-	if (server.capture && attempt.identity != UP_IDENTITY_HOST)
-		up_hand_over(ctx, &key, source);
-	return SK_PASS;
+	if (!(server.capture & UP_CAPTURE_INBOUND) || admission == UP_BYPASSED ||
+	    (attempt.identity == UP_IDENTITY_HOST && !must))
+		return SK_PASS;
+	if (up_hand_over(ctx, &key, source) || !must)
+		return SK_PASS;
+	up_refused_undecided(&attempt, UP_SERVER, client_netns, server_netns);
+	return SK_DROP;
 }
 
 char LICENSE[] SEC("license") = "GPL";

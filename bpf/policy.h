@@ -72,7 +72,8 @@ struct up_attempt {
 
 struct up_verdict {
 	__u32 allowed;
-	__u32 clause; /* that decided; UP_NO_CLAUSE: none did */
+	__u32 clause;   /* that decided; UP_NO_CLAUSE: none did */
+	__u32 bypassed; /* 1: policy has no say, and no worker either */
 	/* Of those that change nothing, except where policy was bypassed: */
 	__u32 would_deny;      /* the first DENY in dry run that matches; UP_NO_CLAUSE */
 	__u32 audited;         /* the first AUDIT that does; UP_NO_CLAUSE */
@@ -201,6 +202,7 @@ static __always_inline void up_verdict_none(struct up_verdict *out, __u32 allowe
 {
 	out->allowed = allowed;
 	out->clause = UP_NO_CLAUSE;
+	out->bypassed = 0;
 	out->would_deny = UP_NO_CLAUSE;
 	out->audited = UP_NO_CLAUSE;
 	out->would_not_allow = 0;
@@ -242,6 +244,7 @@ __noinline int up_policy_decide(const struct up_attempt *attempt, struct up_verd
 		return 0;
 	}
 	out->allowed = allowed;
+	out->bypassed = out->clause < head.bypass_end;
 	return 1;
 }
 

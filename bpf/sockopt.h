@@ -150,6 +150,25 @@ static __always_inline void up_on_workers_getsockopt(struct bpf_sockopt *ctx)
 		up_answer_original(ctx, conn, level == UP_SOL_IPV6);
 }
 
+/* This dial carries nothing. Where it may go is up_errands' matter. */
+static __always_inline int up_take_errand(struct bpf_sockopt *ctx)
+{
+	__u32 *on = ctx->optval;
+	struct bpf_sock *sk = ctx->sk;
+	struct up_sk *me;
+
+	if (!sk || (void *)(on + 1) > ctx->optval_end || *on != 1)
+		return UP_DENY;
+	me = bpf_sk_storage_get(&up_sk, sk, 0, BPF_SK_STORAGE_GET_F_CREATE);
+	/* One that dialled already, or was accepted, stays what it is. */
+	if (!me || me->conn)
+		return UP_DENY;
+	me->carries = 0;
+	me->errand = 1;
+	ctx->optlen = -1; /* done: the kernel knows no such option */
+	return UP_ALLOW;
+}
+
 /* Which accepted connection this dial is to carry. UP_DENY: no such one is this worker's. */
 static __always_inline int up_on_workers_setsockopt(struct bpf_sockopt *ctx)
 {
@@ -160,6 +179,8 @@ static __always_inline int up_on_workers_setsockopt(struct bpf_sockopt *ctx)
 
 	if (ctx->optlen > UP_SOCKOPT_BUFFER)
 		ctx->optlen = 0;
+	if (ctx->level == UP_SOL_IP && ctx->optname == UP_SO_ERRAND)
+		return up_take_errand(ctx);
 	if (ctx->level != UP_SOL_IP || ctx->optname != UP_SO_CARRIES)
 		return UP_ALLOW;
 	if (!sk || (void *)(id + 1) > ctx->optval_end || !up_wanted_find(*id, netns, &wanted))
@@ -168,6 +189,7 @@ static __always_inline int up_on_workers_setsockopt(struct bpf_sockopt *ctx)
 	if (!me)
 		return UP_DENY;
 	me->carries = *id;
+	me->errand = 0;
 	ctx->optlen = -1; /* done: the kernel knows no such option */
 	return UP_ALLOW;
 }

@@ -3,7 +3,7 @@
  * Connections that go through a worker. Which sockets are a worker's is told by a mark in the socket, which a program on
  * the cgroup where the agent makes them leaves there and accepted sockets inherit: nobody else can make one, and there is
  * no table to keep. A worker may dial for a connection that it accepted in the same network namespace, to where that one
- * wanted to go, and nowhere else.
+ * wanted to go, on errands to where up_errands says, and nowhere else.
  */
 #ifndef UNDERPASS_BPF_WORKERS_H
 #define UNDERPASS_BPF_WORKERS_H
@@ -14,6 +14,7 @@
 #include "pods.h"
 
 #define UP_MAX_LISTENERS (4 * UP_MAX_PODS)
+#define UP_MAX_ERRANDS (16 * UP_MAX_PODS)
 
 struct {
 	__uint(type, BPF_MAP_TYPE_HASH);
@@ -48,9 +49,34 @@ struct {
 	__uint(pinning, LIBBPF_PIN_BY_NAME);
 } up_heartbeat SEC(".maps");
 
+struct {
+	__uint(type, BPF_MAP_TYPE_HASH);
+	__uint(max_entries, UP_MAX_ERRANDS);
+	__uint(map_flags, BPF_F_NO_PREALLOC);
+	__type(key, struct up_errand_key);
+	__type(value, __u8);
+	__uint(pinning, LIBBPF_PIN_BY_NAME);
+} up_errands SEC(".maps");
+
 static __always_inline bool up_is_workers(struct bpf_sock *sk)
 {
 	return bpf_sk_storage_get(&up_worker_sk, sk, 0, 0);
+}
+
+/* A worker's dial that is no errand. */
+static __always_inline bool up_carries(struct bpf_sock *sk)
+{
+	const struct up_sk *me = bpf_sk_storage_get(&up_sk, sk, 0, 0);
+
+	return up_is_workers(sk) && !(me && me->errand);
+}
+
+/* May the worker of this pod go there on its own account? */
+static __always_inline bool up_is_errand(__u64 netns_cookie, const struct up_addr *addr, __be16 port)
+{
+	struct up_errand_key key = {.netns_cookie = netns_cookie, .addr = *addr, .port = port};
+
+	return bpf_map_lookup_elem(&up_errands, &key);
 }
 
 /* The number of the worker that has this pod's listeners, 0: none. */

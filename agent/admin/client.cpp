@@ -12,8 +12,8 @@
 #include <string_view>
 
 #include "agent/admin/protocol.h"
-#include "agent/admin/unix_address.h"
 #include "underpass/unique_fd.h"
+#include "underpass/unix_address.h"
 
 namespace underpass::admin {
 namespace {

@@ -18,7 +18,7 @@ namespace json = boost::json;
 constexpr std::size_t kLongestFile = 1024UL * 1024;
 
 std::string encode(const DetachedMarker& marker) {
-  json::object fields{{"node", marker.node}};
+  json::object fields{{"node", marker.node}, {"nodeLabel", marker.node_label}};
   json::array& namespaces = fields["namespaces"].emplace_array();
   for (const std::string& name : marker.namespaces) namespaces.emplace_back(name);
   fields["since"] = marker.since;
@@ -36,6 +36,11 @@ Result<DetachedMarker> decode(std::string_view text) {
   const json::value* node = fields->if_contains("node");
   if (node == nullptr || !node->is_bool()) return fail("node: not a boolean");
   marker.node = node->get_bool();
+
+  if (const json::value* label = fields->if_contains("nodeLabel")) {  // not there before 0.2
+    if (!label->is_bool()) return fail("nodeLabel: not a boolean");
+    marker.node_label = label->get_bool();
+  }
 
   const json::value* namespaces = fields->if_contains("namespaces");
   if (namespaces == nullptr || !namespaces->is_array()) return fail("namespaces: not a list");

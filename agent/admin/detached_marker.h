@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 // What `underpassctl detach` asked for, kept in the state folder so that it outlives the agent and a reboot, until
-// `underpassctl attach`. The agent reads it before it attaches anything; the tool writes it itself when no agent
-// answers.
+// `underpassctl attach`; and what the Node's label said last. The agent reads it before it attaches anything; the tool
+// writes it itself when no agent answers.
 #pragma once
 
 #include <set>
@@ -12,11 +12,13 @@
 namespace underpass::admin {
 
 struct DetachedMarker {
-  bool node = false;                 // nothing is attached on this node
+  bool node = false;                 // nothing is attached on this node, as an operator asked
+  bool node_label = false;           // ... as the label underpass.dev/mesh: disabled of the Node asks
   std::set<std::string> namespaces;  // treated as if labelled underpass.dev/mesh: disabled
   std::string since;                 // RFC 3339, UTC: the first detach still in force
 
-  [[nodiscard]] bool is_empty() const { return !node && namespaces.empty(); }
+  [[nodiscard]] bool detached() const { return node || node_label; }  // the node as a whole
+  [[nodiscard]] bool is_empty() const { return !detached() && namespaces.empty(); }
   bool operator==(const DetachedMarker&) const = default;
 };
 

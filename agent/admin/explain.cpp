@@ -168,13 +168,18 @@ struct Judgements {
 };
 
 Judgements judge_all(const PodStatus& client, bool attested, const PodIndex& pods,
-                     const std::vector<compile::Backend>& ends, const ExplainInput& input) {
+                     const std::vector<compile::Backend>& ends, const std::optional<RequestQuestion>& request,
+                     const ExplainInput& input) {
   Judgements out;
   for (const auto& end : ends) {
     const PodStatus* server = pods.find(end.ip);
     const bool local = server != nullptr && server->enrolled && input.policy_of;
-    auto judgement =
-        local ? judge(client, attested, *server, end.ip, end.port, input.policy_of(*server).get()) : Judgement();
+    auto judgement = local ? judge(client, attested, *server, end.ip, end.port, input.policy_of(*server).get(),
+                                   input.workers.contains(server->netns_cookie))
+                           : Judgement();
+    if (request && judgement.worker_decides && server->http)
+      judgement = judge_request(*request, client, attested, *server, end.ip, end.port, *server->http,
+                                input.path_normalization, judgement);
     Judgement& first = judgement.allowed ? out.first : out.first_denied;
     if (!judgement.allowed) ++out.denied;
     if (first.reason.empty()) first = std::move(judgement);
@@ -242,6 +247,50 @@ Result<NamespacedName> parse_pod_name(std::string_view text) {
   return NamespacedName{.ns = std::string(text.substr(0, slash)), .name = std::string(text.substr(slash + 1))};
 }
 
+namespace {
+
+std::string lower(std::string_view text) {
+  std::string out(text);
+  for (char& c : out) c = c >= 'A' && c <= 'Z' ? static_cast<char>(c + 32) : c;
+  return out;
+}
+
+std::string_view trimmed(std::string_view text) {
+  while (text.starts_with(' ')) text.remove_prefix(1);
+  while (text.ends_with(' ')) text.remove_suffix(1);
+  return text;
+}
+
+// None: it is not about a request.
+std::expected<std::optional<RequestQuestion>, CommandError> decode_question(const json::object& request) {
+  const json::value* method = request.if_contains("method");
+  const json::value* path = request.if_contains("path");
+  const json::value* headers = request.if_contains("headers");
+  if (method == nullptr && path == nullptr && headers == nullptr) return std::nullopt;
+  RequestQuestion out;
+  if (method != nullptr) {
+    if (!method->is_string() || method->get_string().empty()) return refuse(ErrorCode::kUsage, "method: not a method");
+    out.method = method->get_string();
+  }
+  if (path != nullptr) {
+    if (!path->is_string() || !path->get_string().starts_with("/"))
+      return refuse(ErrorCode::kUsage, "path: must begin with /");
+    out.path = path->get_string();
+  }
+  if (headers == nullptr) return out;
+  if (!headers->is_array()) return refuse(ErrorCode::kUsage, "headers: not a list");
+  for (const auto& header : headers->get_array()) {
+    const std::string_view text = header.is_string() ? std::string_view(header.get_string()) : std::string_view();
+    const auto colon = text.find(':');
+    if (colon == std::string_view::npos || colon == 0)
+      return refuse(ErrorCode::kUsage, "headers: " + quoted(text) + ": must be NAME:VALUE");
+    out.headers.emplace_back(lower(text.substr(0, colon)), trimmed(text.substr(colon + 1)));
+  }
+  return out;
+}
+
+}  // namespace
+
 std::expected<ExplainRequest, CommandError> decode_explain(const json::object& request) {
   const auto text_of = [&](std::string_view name) -> std::optional<std::string> {
     const json::value* value = request.if_contains(name);
@@ -259,6 +308,9 @@ std::expected<ExplainRequest, CommandError> decode_explain(const json::object& r
     if (name != "tcp" && name != "udp") return refuse(ErrorCode::kUsage, "protocol: neither tcp nor udp");
     if (name == "udp") out.protocol = model::Protocol::kUdp;
   }
+  auto question = decode_question(request);
+  if (!question) return std::unexpected(question.error());
+  out.request = std::move(*question);
   return out;
 }
 
@@ -281,7 +333,7 @@ Answer explain(const ExplainRequest& request, const ExplainInput& input) {
                         : std::vector<compile::Backend>{{.ip = dialled.ip, .port = dialled.port}};
   const bool tcp = request.protocol == model::Protocol::kTcp;  // datagrams are nobody's business
   Judgements judged;
-  if (tcp) judged = judge_all(*client, outside.empty(), pods, ends, input);
+  if (tcp) judged = judge_all(*client, outside.empty(), pods, ends, request.request, input);
   if (!outside.empty()) {
     const Way way = tcp ? way_from_outside(*client, pods, ends, {input.excluded, input.workers}) : Way{};
     out["way"] = name_of(way.way);

@@ -8,11 +8,13 @@
 #include <expected>
 #include <functional>
 #include <memory>
+#include <optional>
 #include <set>
 #include <span>
 #include <string>
 #include <string_view>
 
+#include "agent/admin/explain_request.h"
 #include "agent/admin/protocol.h"
 #include "agent/compile/compile.h"
 #include "agent/compile/policies.h"
@@ -40,12 +42,13 @@ struct ExplainRequest {
   NamespacedName from;
   Destination to;
   model::Protocol protocol = model::Protocol::kTcp;
+  std::optional<RequestQuestion> request;  // over that connection
 
   bool operator==(const ExplainRequest&) const = default;
 };
 
-// {"command": "explain", from: "NS/POD", to: "HOST:PORT", protocol: "tcp" | "udp"}. More members (method, path,
-// headers) may be there: no rule asks for them yet.
+// {"command": "explain", from: "NS/POD", to: "HOST:PORT", protocol: "tcp" | "udp", method, path: "/a?b", headers:
+// ["name: value"]}. With one of the last three it is about a request; GET and "/" where they are missing.
 std::expected<ExplainRequest, CommandError> decode_explain(const boost::json::object& request);
 
 // Who may connect to a pod of this node; null: anybody.
@@ -60,6 +63,7 @@ struct ExplainInput {
   const std::set<compile::ExcludedPort>& excluded;
   const std::set<NetnsCookie>& workers;  // pods that a worker has
   PolicyOf policy_of = {};               // empty: no policy is in force
+  PathNormalization path_normalization = PathNormalization::kMergeSlashes;
 };
 
 // {verdict: "allow" | "deny", way: "direct" | "short-circuit" | "proxied", reason, decidedBy: null | {kind, namespace,

@@ -48,7 +48,6 @@ Judgement by_clause(const ClauseOrigin& origin, bool allowed, const std::string&
   Judgement out{allowed, object_of(origin.kind, origin.id, compile::rule_of(origin)),
                 compile::describe(origin) + (allowed ? " allows " : " denies ") + who};
   if (origin.kind == "PeerAuthentication") out.reason += ": plaintext is refused";
-  if (!allowed && origin.needs_http) out.reason += ", whatever its HTTP parts say: there is no proxy to ask";
   return out;
 }
 
@@ -77,17 +76,29 @@ std::string dry_run_of(const PolicySet& set, const Verdict& verdict) {
 }  // namespace
 
 Judgement judge(const PodStatus& client, bool attested, const PodStatus& server, const IpAddress& server_ip,
-                std::uint16_t port, const PolicySet* set) {
-  if (set == nullptr || client.id == server.id) return {};
-  const auto verdict = compile::decide(*set, {.client = identity_of(client, attested),
-                                              .client_ip = address_of(client, server_ip.is_v4()),
-                                              .server_ip = server_ip,
-                                              .server_port = port});
-  const auto who = who_is(client, attested);
-  auto out = verdict.decided_by >= 0 ? by_clause(set->clauses[static_cast<std::size_t>(verdict.decided_by)],
-                                                 verdict.allowed, who, server, port)
-                                     : by_none(*set, verdict, who, server);
-  out.reason += dry_run_of(*set, verdict);
+                std::uint16_t port, const PolicySet* set, bool has_worker) {
+  if (client.id == server.id || (set == nullptr && server.decided_by.empty())) return {};
+  Judgement out;
+  Verdict verdict;
+  bool bypassed = false;
+  if (set != nullptr) {
+    verdict = compile::decide(*set, {.client = identity_of(client, attested),
+                                     .client_ip = address_of(client, server_ip.is_v4()),
+                                     .server_ip = server_ip,
+                                     .server_port = port});
+    const auto who = who_is(client, attested);
+    const ClauseOrigin* clause =
+        verdict.decided_by >= 0 ? &set->clauses[static_cast<std::size_t>(verdict.decided_by)] : nullptr;
+    out = clause != nullptr ? by_clause(*clause, verdict.allowed, who, server, port)
+                            : by_none(*set, verdict, who, server);
+    bypassed = clause != nullptr && clause->effect == Effect::kBypass;
+  }
+  if (out.allowed && !bypassed && !server.decided_by.empty()) {
+    out.reason += (out.reason.empty() ? "HTTP decides: " : ", and HTTP decides: ") + server.decided_by;
+    out.allowed = out.worker_decides = has_worker;
+    if (!has_worker) out.reason += "; no worker is there to do so";
+  }
+  if (set != nullptr) out.reason += dry_run_of(*set, verdict);
   return out;
 }
 

@@ -12,8 +12,9 @@ namespace {
 using compile::Backend;
 using compile::PodStatus;
 
-// "Pod shop/web: underpass.dev/capture: always on Namespace"
+// "Pod shop/web: underpass.dev/capture: always on Namespace", "Pod shop/web: AuthorizationPolicy shop/get"
 std::string who_captures(const PodStatus& pod) {
+  if (pod.inbound_only) return "Pod " + pod.id.to_string() + ": " + pod.capture_reason;
   constexpr std::string_view kPlace = "annotation ";
   std::string_view origin = pod.capture_reason;
   if (origin.starts_with(kPlace)) origin.remove_prefix(kPlace.size());
@@ -85,7 +86,7 @@ Way way_to(const PodStatus& client, const PodIndex& pods, const Backend& end, co
   const PodStatus* server = find_enrolled(pods, end.ip);
   const bool own = end.ip.is_loopback() || (server != nullptr && server->id == client.id);
   Captors captors;
-  if (client.capture && !own) captors.add(client, interception);
+  if (client.capture && !client.inbound_only && !own) captors.add(client, interception);
   if (is_captured(client, server, end, interception)) captors.add(*server, interception);
   return captors.or_else(plain_way_to(client, server, end));
 }

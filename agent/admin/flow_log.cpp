@@ -42,6 +42,7 @@ json::object flow_view(std::uint64_t seq, const up_flow& flow, std::string_view 
   return {
       {"seq", seq},
       {"time", time_of(flow.time_ns, clock)},
+      {"kind", "connection"},
       {"event", name_of(flow.event)},
       {"id", flow.id == 0 ? json::value(nullptr) : json::value(std::to_string(flow.id))},
       {"protocol", protocol_name(flow.protocol)},
@@ -59,8 +60,54 @@ json::object flow_view(std::uint64_t seq, const up_flow& flow, std::string_view 
   };
 }
 
+json::object request_view(std::uint64_t seq, const RequestFlow& flow, const PodIndex& pods,
+                          const ServiceName& service_name) {
+  const auto or_null = [](const std::string& text) { return text.empty() ? json::value(nullptr) : json::value(text); };
+  const auto end = [&](const IpAddress& ip, std::uint16_t port, NetnsCookie netns) {
+    return end_of(ip.to_abi(), htons(port), netns, pods);
+  };
+  const bool denied = is_denial(flow.flag);
+  json::object destination = end(flow.server_ip, flow.server_port, flow.server);
+  destination["service"] = service_view(flow.service, service_name);
+  return {
+      {"seq", seq},
+      {"time", to_rfc3339(WallTime(std::chrono::microseconds(flow.started_us)))},
+      {"kind", "request"},
+      {"event", denied ? "denied" : "request"},
+      {"id", nullptr},
+      {"protocol", or_null(flow.protocol)},
+      {"way", "proxied"},
+      {"source", end(flow.client_ip, flow.client_port, flow.client)},
+      {"destination", std::move(destination)},
+      {"dialled", dialled_view(flow.service, flow.dialled_ip.to_abi(), htons(flow.dialled_port))},
+      {"bytesSent", flow.request_bytes},
+      {"bytesReceived", flow.response_bytes},
+      {"durationMs", static_cast<double>(flow.duration_us) / 1000},
+      {"fallbackReason", nullptr},
+      {"verdict", denied ? "deny" : "allow"},
+      {"policy", or_null(flow.policy)},
+      {"side", flow.inbound ? "server" : "client"},
+      {"method", or_null(flow.method)},
+      {"authority", or_null(flow.authority)},
+      {"path", or_null(flow.path)},
+      {"code", flow.code == 0 ? json::value(nullptr) : json::value(flow.code)},
+      {"grpcStatus", flow.grpc_status < 0 ? json::value(nullptr) : json::value(flow.grpc_status)},
+      {"flags", json::string(name_of(flow.flag))},
+      {"details", or_null(flow.details)},
+      {"upstreamServiceMs",
+       flow.upstream_us == 0 ? json::value(nullptr) : json::value(static_cast<double>(flow.upstream_us) / 1000)},
+      {"requestId", or_null(flow.request_id)},
+  };
+}
+
 void FlowLog::add(const up_flow& flow, std::string policy) {
-  flows_.push_back({flow, std::move(policy)});
+  keep(ConnectionFlow{.flow = flow, .policy = std::move(policy)});
+}
+
+void FlowLog::add(RequestFlow flow) { keep(std::move(flow)); }
+
+void FlowLog::keep(Flow flow) {
+  flows_.push_back(std::move(flow));
   while (flows_.size() > capacity_) {
     flows_.pop_front();
     ++first_;
@@ -75,12 +122,24 @@ json::object FlowLog::view(std::uint64_t since, const PodIndex& pods, ClockOffse
   json::array flows;
   for (std::uint64_t seq = since + lost; seq < next; ++seq) {
     const Flow& flow = flows_[seq - first_];
-    flows.emplace_back(flow_view(seq, flow.flow, flow.policy, pods, clock, service_name));
+    if (const auto* request = std::get_if<RequestFlow>(&flow))
+      flows.emplace_back(request_view(seq, *request, pods, service_name));
+    else if (const auto* connection = std::get_if<ConnectionFlow>(&flow))
+      flows.emplace_back(flow_view(seq, connection->flow, connection->policy, pods, clock, service_name));
   }
   return {{"flows", std::move(flows)}, {"next", next}, {"lost", lost}};
 }
 
-json::object encode_flows(std::uint64_t since) { return {{"command", "flows"}, {"since", since}}; }
+json::object encode_flows(std::uint64_t since, bool follow) {
+  json::object out{{"command", "flows"}, {"since", since}};
+  if (follow) out["follow"] = true;
+  return out;
+}
+
+bool decode_follow(const json::object& request) {
+  const json::value* follow = request.if_contains("follow");
+  return follow != nullptr && follow->is_bool() && follow->get_bool();
+}
 
 std::expected<std::uint64_t, CommandError> decode_flows(const json::object& request) {
   const json::value* since = request.if_contains("since");

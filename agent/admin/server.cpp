@@ -20,7 +20,7 @@
 #include <string_view>
 #include <utility>
 
-#include "agent/admin/unix_listener.h"
+#include "agent/ipc/unix_listener.h"
 
 namespace underpass::admin {
 namespace {
@@ -129,7 +129,7 @@ bool is_blank(std::string_view line) { return line.find_first_not_of(" \t\r") ==
 }  // namespace
 
 struct Server::State {
-  State(asio::io_context& io, UnixListener made, Handler serve, ServerLimits bounds)
+  State(asio::io_context& io, ipc::UnixListener made, Handler serve, ServerLimits bounds)
       : listener(std::move(made)),
         acceptor(io, Protocol(), listener.release_fd()),
         handler(std::make_shared<Handler>(std::move(serve))),
@@ -140,7 +140,7 @@ struct Server::State {
   // Answers requests until the client leaves, or has done something after which there is no going on.
   static asio::awaitable<void> converse(std::shared_ptr<State> state, std::shared_ptr<Connection> connection);
 
-  UnixListener listener;
+  ipc::UnixListener listener;
   Protocol::acceptor acceptor;
   std::shared_ptr<Handler> handler;
   ServerLimits limits;
@@ -213,7 +213,7 @@ asio::awaitable<void> Server::State::converse(std::shared_ptr<State> state, std:
 
 Result<std::unique_ptr<Server>> Server::listen(asio::io_context& io, const std::string& path, Handler handler,
                                                ServerLimits limits) {
-  Result<UnixListener> listener = UnixListener::bind(path);
+  Result<ipc::UnixListener> listener = ipc::UnixListener::bind(path);
   if (!listener) return fail_in("admin socket", listener.error());
   try {
     auto state = std::make_shared<State>(io, std::move(*listener), std::move(handler), limits);

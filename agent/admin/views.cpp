@@ -57,7 +57,10 @@ json::value detached_view(const DetachedMarker& marker) {
   if (marker.is_empty()) return nullptr;
   json::array namespaces;
   for (const std::string& name : marker.namespaces) namespaces.emplace_back(name);
-  return json::object{{"node", marker.node}, {"namespaces", namespaces}, {"since", text_or_null(marker.since)}};
+  return json::object{{"node", marker.node},
+                      {"nodeLabel", marker.node_label},
+                      {"namespaces", namespaces},
+                      {"since", text_or_null(marker.since)}};
 }
 
 json::object pod_view(const compile::PodStatus& pod, const learn::Workloads& learned) {
@@ -76,7 +79,9 @@ json::object pod_view(const compile::PodStatus& pod, const learn::Workloads& lea
       {"reason", text_or_null(pod.reason)},
       {"shortCircuit", short_circuit_of(pod)},
       {"shortCircuitReason", text_or_null(short_circuit_reason_of(pod, learned))},
-      {"capture", captured ? "always" : "none"},
+      {"capture", !captured          ? "none"
+                  : pod.inbound_only ? "inbound"
+                                     : "always"},
       {"captureReason", text_or_null(captured ? pod.capture_reason : "")},
       {"owner", text_or_null(pod.workload.owner)},
       {"images", texts_view(pod.workload.images)},

@@ -9,6 +9,7 @@
 
 #include "agent/admin/explain.h"
 #include "agent/cli/commands.h"
+#include "agent/cli/flow_filter.h"
 #include "agent/cli/help.h"
 #include "agent/cli/human.h"
 
@@ -149,7 +150,17 @@ class CommandLine {
   void add_flows() {
     CLI::App* flows = add_to(app_, "flows", help::kFlows, help::kFlowsMore);
     flows->add_flag("-f,--follow", follow_, "Go on with those to come, until Ctrl-C");
-    flows->callback([this] { command_ = [this] { return show_flows(session_, follow_); }; });
+    flows->add_option("--namespace", flow_filter_.ns, "Only those of which an end is in it")->type_name("NS");
+    flows->add_option("--pod", flow_filter_.pod, "Only those of which an end is this pod")
+        ->type_name("NS/POD")
+        ->check(problem_of_pod, "");
+    flows->add_option("--verdict", flow_filter_.verdict, "Only those that were allowed, or that were denied")
+        ->type_name("allowed|denied")
+        ->check(CLI::IsMember({"allowed", "denied"}).description(""));
+    flows->add_option("--code", flow_filter_.code, "Only requests that were answered so: 404, 4xx")
+        ->type_name("CODE")
+        ->check(problem_of_code, "");
+    flows->callback([this] { command_ = [this] { return show_flows(session_, flow_filter_, follow_); }; });
   }
 
   void add_explain() {
@@ -166,10 +177,9 @@ class CommandLine {
         ->type_name("tcp|udp")
         ->capture_default_str()
         ->check(CLI::IsMember({"tcp", "udp"}).description(""));
-    explain->add_option("--method", explain_.method, "Of an HTTP request: accepted, changes nothing yet")
-        ->type_name("M");
-    explain->add_option("--path", explain_.path, "Of an HTTP request: accepted, changes nothing yet")->type_name("P");
-    explain->add_option("--header", explain_.headers, "Of an HTTP request, repeatable: accepted, changes nothing yet")
+    explain->add_option("--method", explain_.method, "Of an HTTP request; default GET")->type_name("M");
+    explain->add_option("--path", explain_.path, "Of an HTTP request; default /")->type_name("P");
+    explain->add_option("--header", explain_.headers, "NAME:VALUE of an HTTP request, repeatable")
         ->type_name("K:V")
         ->allow_extra_args(false)
         ->check(problem_of_header, "");
@@ -212,6 +222,7 @@ class CommandLine {
   std::string output_ = "table";
   std::string map_;
   std::string pod_;
+  FlowFilter flow_filter_;
   bool follow_ = false;
   ExplainArguments explain_;
   bool node_ = false;

@@ -32,8 +32,16 @@ struct ExplainArguments {
 // Negative: the connection would be denied.
 ExitCode show_explain(const Session& session, const ExplainArguments& arguments);
 
-// Those that the agent keeps; with `follow` also those to come, until SIGINT.
-ExitCode show_flows(const Session& session, bool follow);
+// Empty: not asked for.
+struct FlowFilter {
+  std::string ns;       // of either end
+  std::string pod;      // "namespace/name" of either end
+  std::string verdict;  // "allowed", "denied"
+  std::string code;     // "404", "4xx"
+};
+
+// Those that the agent keeps and that match; with `follow` also those to come, until SIGINT.
+ExitCode show_flows(const Session& session, const FlowFilter& filter, bool follow);
 
 // The worker of a pod, and what it was given.
 ExitCode show_proxy_config(const Session& session, const NamespacedName& pod);

@@ -6,6 +6,8 @@
 #include "agent/cli/commands.h"
 #include "agent/cli/json_text.h"
 #include "agent/cli/tables.h"
+#include "agent/cni/enrolment_file.h"
+#include "agent/cni/protocol.h"
 #include "agent/dataplane/detach.h"
 #include "agent/dataplane/pins.h"
 #include "agent/workers/drain_running.h"
@@ -56,6 +58,9 @@ Result<void> remember_detached(const std::string& state_dir) {
 ExitCode detach_without_agent(const Session& session, const admin::Scope& scope) {
   const Result<void> remembered = remember_detached(session.state_dir);
   if (!remembered) session.report("the next agent will attach again: " + remembered.error().message);
+  // The CNI plugin lets every pod pass that this file does not name.
+  const auto enrolment = session.state_dir + "/" + std::string(cni::kEnrolmentName);
+  if (const auto gone = cni::remove_enrolment(enrolment); !gone) session.report(gone.error().message);
 
   const auto result = dataplane::detach_node(dataplane::pin_dir_of(session.bpffs), scope.timeout,
                                              [&](std::string_view step) { session.report(step); });

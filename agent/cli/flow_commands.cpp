@@ -11,6 +11,7 @@
 
 #include "agent/admin/flow_log.h"
 #include "agent/cli/commands.h"
+#include "agent/cli/flow_filter.h"
 #include "agent/cli/json_text.h"
 #include "agent/cli/service_tables.h"
 
@@ -46,12 +47,14 @@ class Interrupt {
 };
 
 // One answer: its rows on standard output, its losses on standard error. Returns the number to ask for next.
-std::uint64_t print_flows(const Session& session, const json::value& answer, std::uint64_t since) {
+std::uint64_t print_flows(const Session& session, const FlowFilter& filter, const json::value& answer,
+                          std::uint64_t since) {
   json::error_code error;
   const json::value* lost = find_at(answer, {"lost"});
   if (lost != nullptr && lost->is_number() && lost->to_number<std::uint64_t>(error) != 0 && !error)
     session.report(text_of(lost) + " flows were lost: they came faster than they were taken");
   for (const json::value& flow : list_at(answer, {"flows"})) {
+    if (!matches(filter, flow)) continue;
     if (session.json) {
       session.print(flow);
     } else {
@@ -65,13 +68,13 @@ std::uint64_t print_flows(const Session& session, const json::value& answer, std
 
 }  // namespace
 
-ExitCode show_flows(const Session& session, bool follow) {
+ExitCode show_flows(const Session& session, const FlowFilter& filter, bool follow) {
   const Interrupt interrupt;
   std::uint64_t since = 0;
   bool first = true;
   bool waiting = false;  // for the next agent, whose numbers begin anew
   do {
-    const auto answer = session.ask(admin::encode_flows(since), kPatience);
+    const auto answer = session.ask(admin::encode_flows(since, follow), kPatience);
     if (!answer && !first && answer.error().kind == admin::CallError::Kind::kUnreachable) {
       if (!std::exchange(waiting, true)) session.report("the agent is gone: waiting for the next one");
       since = 0;
@@ -84,7 +87,7 @@ ExitCode show_flows(const Session& session, bool follow) {
     if (first && !session.json) session.out << flows_header();
     if (first && !follow && !session.json && list_at(*answer, {"flows"}).empty()) session.err << "no flows\n";
     first = false;
-    since = print_flows(session, *answer, since);
+    since = print_flows(session, filter, *answer, since);
     session.out.flush();
     if (!session.out.good()) break;  // nobody reads on
   } while (follow && !interrupt.wait(kPause));

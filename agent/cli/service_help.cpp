@@ -35,8 +35,8 @@ const char* const kExplain = "Whether a connection would be allowed, which way i
 const char* const kExplainMore = R"(Nothing is dialled: the tables of this node are asked, as connect() asks them.
 
 --to is what the pod would dial: an address (IPv6 in brackets) or a Service's name, that is web (in the pod's own
-namespace), web.shop, web.shop.svc or web.shop.svc.cluster.local. --method, --path and --header describe an HTTP
-request; as long as there is no proxy that looks into one, they do not change the answer.
+namespace), web.shop, web.shop.svc or web.shop.svc.cluster.local. With --method, --path or --header it is about
+an HTTP request over that connection, of which a worker decides where policies ask for HTTP. Tokens are not looked at.
 
 Policy is that of the pods of this node. A pod that is not in the mesh is unauthenticated to them.
 
@@ -61,34 +61,41 @@ backends: [IP:PORT]}.
 Exit status:
   0 it would be allowed; 1 it would be denied; 2 usage; 3 no agent; 4 no such pod on this node, or no such Service)";
 
-const char* const kFlows = "Connections of this node's enrolled pods as they begin, end, are refused and are denied";
+const char* const kFlows =
+    "Connections of this node's enrolled pods as they begin, end, are refused and are denied, and their requests";
 const char* const kFlowsMore =
     R"(The agent keeps the last 4096. Without -f these are shown; with it, also those to come, until Ctrl-C.
-Flows that came faster than they could be kept are counted on standard error.
+Flows that came faster than they could be kept are counted on standard error. Requests are those that a worker
+understands: denied ones always, others only while somebody follows, and of each no more than its worker can tell.
 
 Columns:
   TIME             when it happened (UTC)
-  EVENT            opened; closed; refused: the Service has no endpoint that is ready; denied: by policy
-  PROTO            tcp or udp
+  EVENT            opened; closed; refused: the Service has no endpoint that is ready; denied: by policy; request: one
+                   that was answered, or went wrong
+  PROTO            tcp or udp; of a request http/1.0, http/1.1, h2 or grpc
   FROM, SOURCE     the client's pod and address
   TO, DESTINATION  the server's
   SERVICE          through which it was dialled
   WAY              direct, short-circuit or proxied
   SENT, RECEIVED   payload, from the client's point of view; of one that is closed, all of it
-  DURATION         of one that is closed
+  DURATION         of one that is closed, and of a request
   FALLBACK         why it was not short-circuited (see `underpassctl connections --help`)
   POLICY           of a denied one: the policy and its rule; or that no ALLOW policy matched, and which there are; or why
                    the pod is closed
+  REQUEST          its method, authority and path, the answer's status, gRPC's, and a flag of the access log
 
 Examples:
   underpassctl flows
+  underpassctl flows -f --namespace shop --code 5xx
+  underpassctl flows --verdict denied --pod shop/web
   underpassctl flows -f
   underpassctl flows -f -o json | jq 'select(.event == "refused") | {from: .source.pod, to: .dialled}'
   underpassctl flows -o json | jq 'select(.event == "denied") | {from: .source.pod, to: .destination.pod, policy}'
 
-The JSON is one object a line: {seq, time, event, id, protocol, way, source: {ip, port, namespace, pod, identity},
+The JSON is one object a line: {seq, time, kind, event, id, protocol, way, source: {ip, port, namespace, pod, identity},
 destination: {ip, port, namespace, pod, identity, service}, dialled, bytesSent, bytesReceived, durationMs,
-fallbackReason, verdict, policy, side}. `side` is client where a pod of this node was denied in connect(), server where
+fallbackReason, verdict, policy, side}. `kind` is connection or request; one of those has besides {method, authority,
+path, code, grpcStatus, flags, details, upstreamServiceMs, requestId}, and decimals in durationMs. `side` is client where a pod of this node was denied in connect(), server where
 what came to a pod was. `seq` counts the flows of this agent: a gap is what was lost.
 
 Exit status:

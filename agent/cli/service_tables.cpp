@@ -4,9 +4,11 @@
 #include <array>
 #include <boost/json/array.hpp>
 #include <boost/json/object.hpp>
+#include <charconv>
 #include <chrono>
 #include <cstdint>
 #include <span>
+#include <vector>
 
 #include "agent/cli/cells.h"
 #include "agent/cli/human.h"
@@ -45,8 +47,25 @@ std::string port_of(const json::value& service) {
 std::string duration_of(const json::value& flow) {
   const json::value* found = find_at(flow, {"durationMs"});
   if (found == nullptr || !found->is_number()) return "";
-  const std::uint64_t ms = number_at(flow, {"durationMs"});
+  if (const auto* exact = found->if_double(); exact != nullptr && *exact < 1000) {
+    std::array<char, 32> text{};
+    const auto end = std::to_chars(text.data(), text.data() + text.size(), *exact, std::chars_format::fixed, 1).ptr;
+    return std::string(text.data(), end) + "ms";
+  }
+  json::error_code inexact;
+  const auto ms =
+      found->is_double() ? static_cast<std::uint64_t>(found->get_double()) : found->to_number<std::uint64_t>(inexact);
   return ms < 1000 ? std::to_string(ms) + "ms" : human_age(std::chrono::seconds(ms / 1000));
+}
+
+// "GET shop.example/a?b 403 RBAC"; empty of a connection.
+std::string request_of(const json::value& flow) {
+  if (text_at(flow, {"kind"}) != "request") return "";
+  std::string out = text_at(flow, {"method"}) + " " + text_at(flow, {"authority"}) + text_at(flow, {"path"});
+  if (const auto code = text_at(flow, {"code"}); !code.empty()) out += " " + code;
+  if (const auto status = text_at(flow, {"grpcStatus"}); !status.empty()) out += " grpc=" + status;
+  if (const auto flags = text_at(flow, {"flags"}); flags != "-") out += " " + flags;
+  return out;
 }
 
 struct FlowColumn {
@@ -56,7 +75,7 @@ struct FlowColumn {
 };
 
 // As wide as what usually stands there.
-constexpr std::array<FlowColumn, 14> kFlowColumns{{
+constexpr std::array<FlowColumn, 15> kFlowColumns{{
     {"TIME", 24},
     {"EVENT", 7},
     {"PROTO", 5},
@@ -71,11 +90,12 @@ constexpr std::array<FlowColumn, 14> kFlowColumns{{
     {"DURATION", 8, true},
     {"FALLBACK", 8},
     {"POLICY", 8},
+    {"REQUEST", 7},
 }};
 
 std::string line_of(std::span<const std::string> cells) {
   std::string out;
-  for (std::size_t i = 0; i < kFlowColumns.size(); ++i) {
+  for (std::size_t i = 0; i < cells.size(); ++i) {
     const std::string cell = cells[i].empty() ? "-" : to_printable(cells[i]);
     const std::size_t used = width_of(cell);
     const std::string padding(used < kFlowColumns[i].width ? kFlowColumns[i].width - used : 0, ' ');
@@ -143,11 +163,22 @@ std::string flow_line(const json::value& flow) {
   // Of a refused one there is no server: what was dialled stands for it.
   std::string to = endpoint_of(*destination);
   if (to.empty()) to = text_at(flow, {"dialled"});
-  return line_of(std::array<std::string, kFlowColumns.size()>{
-      text_at(flow, {"time"}), text_at(flow, {"event"}), text_at(flow, {"protocol"}), pod_of(*source),
-      endpoint_of(*source), pod_of(*destination), to, text_at(*destination, {"service"}), text_at(flow, {"way"}),
-      bytes_at(flow, {"bytesSent"}), bytes_at(flow, {"bytesReceived"}), duration_of(flow),
-      text_at(flow, {"fallbackReason"}), text_at(flow, {"policy"})});
+  std::vector<std::string> cells{text_at(flow, {"time"}),
+                                 text_at(flow, {"event"}),
+                                 text_at(flow, {"protocol"}),
+                                 pod_of(*source),
+                                 endpoint_of(*source),
+                                 pod_of(*destination),
+                                 to,
+                                 text_at(*destination, {"service"}),
+                                 text_at(flow, {"way"}),
+                                 bytes_at(flow, {"bytesSent"}),
+                                 bytes_at(flow, {"bytesReceived"}),
+                                 duration_of(flow),
+                                 text_at(flow, {"fallbackReason"}),
+                                 text_at(flow, {"policy"})};
+  if (const std::string request = request_of(flow); !request.empty()) cells.push_back(request);
+  return line_of(cells);
 }
 
 }  // namespace underpass::cli

@@ -25,8 +25,11 @@ std::string detached_text(const json::value& status) {
   const json::value* detached = find_at(status, {"detached"});
   if (detached == nullptr || !detached->is_object()) return "";
   const bool node = text_at(*detached, {"node"}) == "yes";
+  const bool label = text_at(*detached, {"nodeLabel"}) == "yes";
   const std::string since = text_at(*detached, {"since"});
-  return (node ? "node" : "namespaces " + text_at(*detached, {"namespaces"})) +
+  return (label  ? "node, by its label underpass.dev/mesh"
+          : node ? "node"
+                 : "namespaces " + text_at(*detached, {"namespaces"})) +
          (since.empty() ? "" : ", since " + since);
 }
 

@@ -64,14 +64,15 @@ up_addr first_of(const std::vector<IpAddress>& ips, bool v4) {
   return found == ips.end() ? up_addr{} : found->to_abi();
 }
 
-up_pod make_row(const model::Pod& pod, model::ShortCircuit mode, const Wish& wish, std::uint32_t namespace_id) {
+up_pod make_row(const PodStatus& pod, const Wish& wish, std::uint32_t namespace_id) {
+  const auto mode = pod.short_circuit;
   up_pod row{};
   row.mode = to_abi(mode);
   row.learned = wish.short_circuit.value == model::ShortCircuit::kAuto && mode == model::ShortCircuit::kOn ? 1 : 0;
   row.peers_mesh = wish.peers.value == model::ShortCircuitPeers::kMesh ? 1 : 0;
   row.namespace_id = namespace_id;
   row.hash = hash_of(pod.ips);
-  row.capture = wish.capture.value == model::Capture::kAlways ? 1 : 0;
+  row.capture = wish.capture.value == model::Capture::kAlways ? UP_CAPTURE_OUTBOUND | UP_CAPTURE_INBOUND : 0;
   row.ip4 = first_of(pod.ips, true);
   row.ip6 = first_of(pod.ips, false);
   copy_name(row.namespace_name, pod.id.ns);
@@ -90,8 +91,8 @@ std::vector<ExcludedPort> excluded_of(const model::Pod& pod, const PodStatus& st
 std::string name_of(const up_pod& row) { return std::string(row.namespace_name) + "/" + row.name; }
 
 // Which enrolled pod already has what this one claims. The one that comes first by name keeps it.
-std::optional<std::string> find_rival(const model::Pod& pod, NetnsCookie cookie, const Tables& tables) {
-  if (const auto rival = tables.pods.find(cookie); rival != tables.pods.end()) {
+std::optional<std::string> find_rival(const PodStatus& pod, const Tables& tables) {
+  if (const auto rival = tables.pods.find(pod.netns_cookie); rival != tables.pods.end()) {
     return "network namespace " + pod.netns_path + " is already that of pod " + name_of(rival->second);
   }
   for (const auto& ip : pod.ips) {
@@ -114,6 +115,14 @@ const Result<NetnsFact>* find_fact(const NetnsFacts& facts, const NamespacedName
 
 }  // namespace
 
+const std::vector<IpAddress>& addresses_of(const model::Pod& pod, const Result<NetnsFact>* fact) {
+  if (fact == nullptr || !*fact || (*fact)->announced.empty()) return pod.ips;
+  // Until the kubelet has told of a new sandbox, the API has the addresses of the one before it.
+  const auto& found = (*fact)->addresses;
+  const auto owned = [&found](const auto& ip) { return std::ranges::find(found, ip) != found.end(); };
+  return !pod.ips.empty() && std::ranges::all_of(pod.ips, owned) ? pod.ips : (*fact)->announced;
+}
+
 Compiled compile_tables(const model::Snapshot& snapshot, const NetnsFacts& facts, const Options& options,
                         NamespaceIds& ids) {
   Compiled out;
@@ -124,10 +133,13 @@ Compiled compile_tables(const model::Snapshot& snapshot, const NetnsFacts& facts
 
     auto& status = out.pods.emplace_back();
     status.id = id;
-    status.ips = pod.ips;
+    status.ips = addresses_of(pod, fact);
     status.account = {id.ns, pod.service_account};
     status.identity = spiffe_id(options.trust_domain, id.ns, pod.service_account);
-    status.netns_cookie = fact != nullptr && *fact ? (*fact)->cookie : 0;
+    if (fact != nullptr && *fact) {
+      status.netns_cookie = (*fact)->cookie;
+      status.netns_path = (*fact)->path;
+    }
     status.workload = learn::workload_of(pod);
     status.asks_auto = wish.short_circuit.value == model::ShortCircuit::kAuto;
     const auto mode = decide_mode(wish.short_circuit, status.workload, options);
@@ -141,15 +153,15 @@ Compiled compile_tables(const model::Snapshot& snapshot, const NetnsFacts& facts
       continue;
     }
     auto obstacle = find_obstacle(pod, fact, options);
-    if (!obstacle) obstacle = find_rival(pod, status.netns_cookie, out.tables);
+    if (!obstacle) obstacle = find_rival(status, out.tables);
     if (obstacle) {
       status.refused = true;
       status.reason = std::move(*obstacle);
       continue;
     }
     status.enrolled = true;
-    auto& row = out.tables.pods[status.netns_cookie] = make_row(pod, mode.value, wish, ids.id_of(id.ns));
-    for (const auto& ip : pod.ips) out.tables.ips[ip] = status.netns_cookie;
+    auto& row = out.tables.pods[status.netns_cookie] = make_row(status, wish, ids.id_of(id.ns));
+    for (const auto& ip : status.ips) out.tables.ips[ip] = status.netns_cookie;
     for (const auto& port : excluded_of(pod, status)) {
       row.excludes = 1;
       out.tables.excluded.insert(port);

@@ -18,6 +18,7 @@
 #include "underpass/ip_address.h"
 #include "underpass/model/objects.h"
 #include "underpass/result.h"
+#include "underpass/routing_table.h"
 
 namespace underpass::compile {
 
@@ -25,12 +26,18 @@ namespace underpass::compile {
 struct NetnsFact {
   NetnsCookie cookie = 0;
   std::vector<IpAddress> addresses;  // of all its interfaces, loopback too
+  std::string path;                  // by which it can be opened, and messages call it
+  // What the CNI plugin was told that the pod's addresses are; they count until status.podIP names some that are there.
+  std::vector<IpAddress> announced = {};
 
   bool operator==(const NetnsFact&) const = default;
 };
 
-// For every local pod that names a netns: the fact, or why there is none.
+// For every local pod that names a netns or was looked for: the fact, or why there is none.
 using NetnsFacts = std::map<NamespacedName, Result<NetnsFact>>;
+
+// Of a pod of this node. `fact` may be null.
+const std::vector<IpAddress>& addresses_of(const model::Pod& pod, const Result<NetnsFact>* fact);
 
 // Gives each namespace a number that stays the same while anything in the kernel may still carry it.
 class NamespaceIds {
@@ -61,6 +68,7 @@ struct PodStatus {
   std::string identity;  // spiffe://...
   NamespacedName account;
   NetnsCookie netns_cookie = 0;
+  std::string netns_path;  // by which that network namespace can be opened
   bool enrolled = false;
   // Wanted in the mesh, and not possible: `reason` says why. A pod that nothing asks to join is neither.
   bool refused = false;
@@ -71,14 +79,28 @@ struct PodStatus {
   std::string short_circuit_reason;
   bool asks_auto = false;                                                 // what is learned decides
   model::ShortCircuitPeers peers = model::ShortCircuitPeers::kNamespace;  // with whom
-  bool capture = false;        // its connections go through a worker; of an enrolled pod
-  std::string capture_reason;  // where that comes from, as short_circuit_reason
+  bool capture = false;  // its connections go through a worker; of an enrolled pod
+  std::string
+      capture_reason;         // where that comes from, as short_circuit_reason; or "AuthorizationPolicy shop/allow-get"
+  bool inbound_only = false;  // ... those that others dial, alone
+  std::string decided_by;     // ... and these not without one, since it decides by "AuthorizationPolicy shop/allow-get"
+  // What its worker asks of requests; null: nothing. Equal content is the same object, also from one time to the next.
+  std::shared_ptr<const HttpPolicySet> http;
   learn::Workload workload;
 
   bool operator==(const PodStatus&) const = default;
 };
 
 struct PolicySet;
+
+// Where the worker of this pod may connect to ask an authorization provider (CUSTOM), as if the pod did.
+struct Errand {
+  NetnsCookie netns = 0;
+  IpAddress ip;
+  std::uint16_t port = 0;  // host order
+
+  auto operator<=>(const Errand&) const = default;
+};
 
 // Of what a pod dials: underpass.dev/exclude-outbound-ports. Of what is dialled of a captured pod:
 // underpass.dev/exclude-inbound-ports; of the others policy alone looks at these (PolicySet).
@@ -97,6 +119,7 @@ struct Tables {
   std::set<ExcludedPort> excluded;
   // Who may connect to a pod; of those that are not here: anybody.
   std::map<NetnsCookie, std::shared_ptr<const PolicySet>> policies;
+  std::set<Errand> errands;
 };
 
 struct Compiled {

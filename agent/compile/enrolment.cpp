@@ -41,11 +41,12 @@ std::string list_addresses(const std::vector<IpAddress>& addresses) {
   return count == 0 ? "none" : out;
 }
 
-std::optional<std::string> find_netns_obstacle(const model::Pod& pod, const NetnsFact& fact, const Options& options) {
-  const auto netns = "network namespace " + pod.netns_path;
+std::optional<std::string> find_netns_obstacle(const std::vector<IpAddress>& ips, const NetnsFact& fact,
+                                               const Options& options) {
+  const auto netns = "network namespace " + fact.path;
   if (fact.cookie == 0) return netns + " has no cookie: Linux 5.14 or newer is needed";
   if (fact.cookie == options.host_netns) return netns + " is the node's own, not a pod's";
-  for (const auto& ip : pod.ips) {
+  for (const auto& ip : ips) {
     if (std::ranges::find(fact.addresses, ip) == fact.addresses.end()) {
       return netns + " does not own " + ip.to_string() + " (it has " + list_addresses(fact.addresses) + ")";
     }
@@ -84,18 +85,17 @@ std::optional<std::string> find_obstacle(const model::Pod& pod, const Result<Net
   if (pod.terminated) return "the pod has terminated";
   if (pod.host_network) return "host network: the pod has no network namespace of its own";
   if (pod.other_mesh) return "another mesh captures this pod (istio-proxy container, or Istio ambient redirection)";
-  if (pod.ips.empty()) return "no IP address yet: status.podIP is empty";
-  for (const auto& ip : pod.ips) {
+  const auto& ips = addresses_of(pod, fact);
+  if (ips.empty()) return "no IP address yet: status.podIP is empty";
+  for (const auto& ip : ips) {
     if (!is_usable(ip)) return ip.to_string() + " is no address of a pod (loopback, unspecified or multicast)";
   }
-  if (pod.netns_path.empty()) {
-    return "its network namespace is not known: set the annotation underpass.dev/netns on the Pod, "
-           "for example to /var/run/netns/" +
-           pod.id.name;
-  }
-  if (fact == nullptr) return "network namespace " + pod.netns_path + " was not looked at yet";
-  if (!*fact) return fact->error().message;
-  return find_netns_obstacle(pod, **fact, options);
+  if (fact != nullptr && !*fact) return fact->error().message;
+  if (fact != nullptr) return find_netns_obstacle(ips, **fact, options);
+  if (!pod.netns_path.empty()) return "network namespace " + pod.netns_path + " was not looked at yet";
+  return "its network namespace is not known: set the annotation underpass.dev/netns on the Pod, "
+         "for example to /var/run/netns/" +
+         pod.id.name;
 }
 
 }  // namespace underpass::compile

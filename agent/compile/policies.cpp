@@ -6,7 +6,9 @@
 #include <tuple>
 #include <utility>
 
+#include "agent/compile/http_policies.h"
 #include "agent/compile/policy_bits.h"
+#include "agent/compile/policy_scope.h"
 
 namespace underpass::compile {
 namespace {
@@ -17,26 +19,6 @@ using model::PeerAuthentication;
 using model::PolicyCondition;
 using model::PolicyRule;
 using model::PolicySource;
-
-bool selects(const std::map<std::string, std::string>& selector, const std::map<std::string, std::string>& labels) {
-  return std::ranges::all_of(selector, [&](const auto& wanted) {
-    const auto found = labels.find(wanted.first);
-    return found != labels.end() && found->second == wanted.second;
-  });
-}
-
-bool is_in_scope(const NamespacedName& id, const PolicyInput& input, const PolicyTarget& target) {
-  return id.ns == target.pod.ns || id.ns == input.mesh.root_namespace;
-}
-
-// Its selector is not known: it may be any workload of its scope.
-const UnreadPolicy* find_unread(const PolicyInput& input, const PolicyTarget& target) {
-  const auto found = std::ranges::find_if(input.unread, [&](const UnreadPolicy& policy) {
-    return policy.kind == "Mesh" || ((policy.kind == "AuthorizationPolicy" || policy.kind == "PeerAuthentication") &&
-                                     is_in_scope(policy.id, input, target));
-  });
-  return found == input.unread.end() ? nullptr : &*found;
-}
 
 std::vector<Clause> bypass_clauses(const PolicyTarget& target) {
   std::vector<Clause> out;
@@ -148,7 +130,7 @@ void add_source(const PolicySource& source, Clause& out) {
   ask_identity(Attribute::kTrustDomain, source.trust_domains, out);
   ask_ip(source.ip_blocks, out.client_ip);
   ask_ip(source.remote_ip_blocks, out.client_ip);
-  out.origin.needs_http |= !source.needs_http.empty();
+  out.origin.needs_http |= source.needs_http();
 }
 
 void add_condition(const PolicyCondition& condition, Clause& out) {
@@ -169,8 +151,14 @@ void add_condition(const PolicyCondition& condition, Clause& out) {
     case PolicyCondition::Key::kDestinationPort:
       out.ports = out.ports & PortSet::of(condition.ports);
       return;
-    case PolicyCondition::Key::kHttp:
+    case PolicyCondition::Key::kHeader:
+    case PolicyCondition::Key::kRequestPrincipal:
+    case PolicyCondition::Key::kAudiences:
+    case PolicyCondition::Key::kPresenter:
+    case PolicyCondition::Key::kClaim:
       out.origin.needs_http = true;
+      return;
+    case PolicyCondition::Key::kUnsupported:
       return;
   }
 }
@@ -181,17 +169,24 @@ Clause clause_of(const PolicyRule& rule, ClauseOrigin origin) {
   if (rule.to.empty()) out.ports = PortSet::all_but({});
   for (const auto& operation : rule.to) {
     out.ports = out.ports | PortSet::of(operation.ports);
-    out.origin.needs_http |= !operation.needs_http.empty();
+    out.origin.needs_http |= operation.needs_http();
   }
   for (const auto& condition : rule.when) add_condition(condition, out);
   return out;
 }
 
+// Of what a policy that has this effect asks, can the set have a clause?
+bool is_in_set(const Clause& clause, const PolicyRule& rule, Effect effect) {
+  const bool denies = effect == Effect::kDeny || effect == Effect::kDryRunDeny;
+  // Nobody can tell, so no connection has it.
+  if (has_unknown_condition(rule) && !denies) return false;
+  return !clause.origin.needs_http || effect == Effect::kAllow;
+}
+
 void add_policy_clauses(const AuthorizationPolicy& policy, std::vector<Clause>& out) {
   const auto effect = effect_of(policy);
-  const bool denies = effect == Effect::kDeny || effect == Effect::kDryRunDeny;
-  const auto add = [&](Clause clause) {
-    if (denies || !clause.origin.needs_http) out.push_back(std::move(clause));
+  const auto add = [&](const PolicyRule& rule, Clause clause) {
+    if (is_in_set(clause, rule, effect)) out.push_back(std::move(clause));
   };
   for (std::size_t i = 0; i < policy.rules.size(); ++i) {
     const auto& rule = policy.rules[i];
@@ -200,14 +195,23 @@ void add_policy_clauses(const AuthorizationPolicy& policy, std::vector<Clause>& 
                                          .id = policy.id,
                                          .rule = i,
                                          .needs_http = policy.action == AuthorizationPolicy::Action::kCustom});
-    if (rule.from.empty()) add(common);
+    if (rule.from.empty()) add(rule, common);
     for (std::size_t source = 0; source < rule.from.size(); ++source) {
       auto clause = common;
       clause.origin.source = static_cast<int>(source);
       add_source(rule.from[source], clause);
-      add(std::move(clause));
+      add(rule, std::move(clause));
     }
   }
+}
+
+// Those that this set is made of: without the dry-run ALLOWs where the worker tells whether one of them matches.
+std::vector<const AuthorizationPolicy*> find_policies_of_set(const PolicyInput& input, const PolicyTarget& target) {
+  auto out = find_policies(input, target);
+  const auto is_dry_run_allow = [](const auto* policy) { return effect_of(*policy) == Effect::kDryRunAllow; };
+  if (std::ranges::any_of(out, [&](const auto* policy) { return is_dry_run_allow(policy) && needs_http(*policy); }))
+    std::erase_if(out, is_dry_run_allow);
+  return out;
 }
 
 }  // namespace
@@ -221,15 +225,14 @@ PolicySet compile_policy_set(const PolicyInput& input, const PolicyTarget& targe
     return set;
   };
   if (const auto* unread = find_unread(input, target)) {
-    const auto& id = unread->id;
-    auto set = close(unread->kind + " " + (id.ns.empty() ? id.name : id.to_string()) + " was never understood");
+    auto set = close(describe(*unread));
     set.closed_by = *unread;
     return set;
   }
 
   auto clauses = bypasses;
   add_strict_clauses(input, target, clauses);
-  const auto policies = find_policies(input, target);
+  const auto policies = find_policies_of_set(input, target);
   for (const auto* policy : policies) {
     add_policy_clauses(*policy, clauses);
     if (clauses.size() > kMaxClauses)

@@ -9,8 +9,11 @@
 // - Without an account (unauthenticated, host) no value of principals, namespaces, serviceAccounts and trustDomains
 //   matches, not even "*", and so all of their not-forms hold: notNamespaces: ["shop"] is true of plaintext (ztunnel
 //   src/rbac.rs, and Envoy likewise).
-// - What needs HTTP: an ALLOW or AUDIT clause with it is left out, and a DENY is in force without its HTTP parts
-//   (istiod does so for ztunnel: "more restrictive than requested"). CUSTOM is a DENY until a proxy asks its provider.
+// - What needs HTTP: the set lets in whoever might be allowed, and the worker that they come to decides. So an ALLOW
+//   clause keeps what of it is no HTTP; a DENY clause with HTTP, CUSTOM, and what only tells (dry run, AUDIT) and has
+//   HTTP, are left out. See http_policies.h.
+// - A condition whose key is not known (kUnsupported) is no HTTP, and nobody can tell of it: an ALLOW or AUDIT clause
+//   with it is left out, and a DENY is in force without it (istiod: "more restrictive than requested").
 // - PeerAuthentication DISABLE is PERMISSIVE (istiod for ztunnel; at a port alike, where istiod has it only beside a
 //   mode of the workload), and a selector in the root namespace is ignored (Istio's reference).
 // - ::/0 and all other IPv6 blocks contain no IPv4 address.
@@ -55,7 +58,7 @@ struct ClauseOrigin {
   NamespacedName id;        // empty of a Pod, so that pods can share a set
   std::size_t rule = 0;     // index in spec.rules; of a Pod 0: its probes, 1: its excluded ports; of a
                             // PeerAuthentication 0: its mode, 1: those of ports
-  bool needs_http = false;  // a DENY of which only the proxy can tell whether it applies: it denies until one does
+  bool needs_http = false;  // of which only a worker can tell whether it applies: an ALLOW, which allows as if
   int source = -1;          // index in the rule's `from`; -1: it has none
 
   bool operator==(const ClauseOrigin&) const = default;
@@ -63,7 +66,7 @@ struct ClauseOrigin {
 
 // A policy that no version was ever understood of: its scope is closed. That of a Mesh is the mesh.
 struct UnreadPolicy {
-  std::string kind;  // "AuthorizationPolicy", "PeerAuthentication", "Mesh"
+  std::string kind;  // "AuthorizationPolicy", "PeerAuthentication", "RequestAuthentication", "Mesh"
   NamespacedName id;
 
   bool operator==(const UnreadPolicy&) const = default;
@@ -135,6 +138,7 @@ struct PolicyInput {
   model::MeshConfig mesh;
   std::vector<std::shared_ptr<const model::AuthorizationPolicy>> policies;
   std::vector<std::shared_ptr<const model::PeerAuthentication>> peer_authentications;
+  std::vector<std::shared_ptr<const model::RequestAuthentication>> request_authentications;
   std::vector<UnreadPolicy> unread;
   std::vector<NamespacedName> accounts;  // service accounts of all enrolled pods of this node
 

@@ -18,22 +18,8 @@ using model::StringMatch;
 // Who
 // ------------------------------------------------------------------------------------------------------------------
 
-bool matches(const StringMatch& match, const std::string& text) {
-  switch (match.kind) {
-    case StringMatch::Kind::kExact:
-      return text == match.text;
-    case StringMatch::Kind::kPrefix:
-      return text.starts_with(match.text);
-    case StringMatch::Kind::kSuffix:
-      return text.ends_with(match.text);
-    case StringMatch::Kind::kPresent:
-      return true;
-  }
-  return false;
-}
-
 bool matches_one(const std::vector<StringMatch>& list, const std::string& text) {
-  return std::ranges::any_of(list, [&](const StringMatch& one) { return matches(one, text); });
+  return std::ranges::any_of(list, [&](const StringMatch& one) { return one.matches(text); });
 }
 
 bool holds(const model::Match<StringMatch>& match, const std::string& text) {

@@ -23,6 +23,7 @@ using model::PolicyRule;
 using model::PolicySource;
 using model::StringMatch;
 using Action = AuthorizationPolicy::Action;
+using Key = PolicyCondition::Key;
 using Text = std::optional<std::string>;  // absent: the client has no such thing
 
 bool equals(const StringMatch& wanted, const Text& actual) {
@@ -125,8 +126,9 @@ class Reading {
 
   bool is_scope_unread() const {
     for (const auto& one : input_.unread)
-      if (one.kind == "Mesh" ||
-          ((one.kind == "AuthorizationPolicy" || one.kind == "PeerAuthentication") && is_about_us(one.id, {})))
+      if (one.kind == "Mesh" || ((one.kind == "AuthorizationPolicy" || one.kind == "PeerAuthentication" ||
+                                  one.kind == "RequestAuthentication") &&
+                                 is_about_us(one.id, {})))
         return true;
     return false;
   }
@@ -186,23 +188,46 @@ class Reading {
 
   std::vector<const AuthorizationPolicy*> policies_with(Effect effect) const {
     std::map<NamespacedName, const AuthorizationPolicy*> by_name;
-    for (const auto& one : input_.policies)
-      if (is_about_us(one->id, one->selector) && effect_of(*one) == effect) by_name[one->id] = one.get();
+    bool workers_alone = false;
+    for (const auto& one : input_.policies) {
+      if (!is_about_us(one->id, one->selector) || effect_of(*one) != effect) continue;
+      by_name[one->id] = one.get();
+      // Whether none of them matches is the worker's to tell, if one of them needs it.
+      for (const auto& rule : one->rules) workers_alone |= effect == Effect::kDryRunAllow && is_for_worker(*one, rule);
+    }
     std::vector<const AuthorizationPolicy*> out;
+    if (workers_alone) return out;
     for (const auto& [id, policy] : by_name) out.push_back(policy);
     return out;
   }
 
+  // Does somebody have to look at requests to tell whether this rule matches?
+  static bool is_for_worker(const AuthorizationPolicy& policy, const PolicyRule& rule) {
+    bool out = policy.action == Action::kCustom || asks_http(rule);
+    for (const auto& source : rule.from) out |= source.needs_http();
+    return out;
+  }
+
+  static bool asks_http(const PolicyRule& rule) {
+    bool out = false;
+    for (const auto& operation : rule.to) out |= operation.needs_http();
+    for (const auto& condition : rule.when) out |= condition.needs_http() && condition.key != Key::kUnsupported;
+    return out;
+  }
+
+  // The clauses of a policy are those that its effect can be told of without HTTP; an ALLOW, whose worker decides, is
+  // told of as if it had none.
   void read_policy(const AuthorizationPolicy& policy, Effect effect) {
-    const bool ignores_http = policy.action == Action::kDeny || policy.action == Action::kCustom;
+    const bool is_deny = policy.action == Action::kDeny || policy.action == Action::kCustom;
+    const bool ignores_http = effect == Effect::kAllow;
     for (const auto& rule : policy.rules) {
-      bool asks_http = false;
-      for (const auto& operation : rule.to) asks_http |= !operation.needs_http.empty();
-      for (const auto& condition : rule.when) asks_http |= condition.key == PolicyCondition::Key::kHttp;
-      if (asks_http && !ignores_http) continue;
+      bool has_unknown_key = false;
+      for (const auto& condition : rule.when) has_unknown_key |= condition.key == Key::kUnsupported;
+      if (has_unknown_key && !is_deny) continue;
+      if ((asks_http(rule) || policy.action == Action::kCustom) && !ignores_http) continue;
       if (rule.from.empty()) clause(effect, fits_to(rule) && fits_when(rule));
       for (const auto& source : rule.from) {
-        if (!source.needs_http.empty() && !ignores_http) continue;
+        if (source.needs_http() && !ignores_http) continue;
         clause(effect, fits_source(source) && fits_to(rule) && fits_when(rule));
       }
     }
@@ -230,7 +255,6 @@ class Reading {
   }
 
   bool fits_condition(const PolicyCondition& condition) const {
-    using Key = PolicyCondition::Key;
     const auto key = condition.key;
     if (key == Key::kSourceIp || key == Key::kRemoteIp) return fits(condition.blocks, attempt_.client_ip);
     if (key == Key::kDestinationIp) return fits(condition.blocks, attempt_.server_ip);

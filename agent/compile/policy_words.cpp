@@ -1,6 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "agent/compile/policy_words.h"
 
+#include "underpass/abi.h"
+
 namespace underpass::compile {
 
 std::string name_of(const ClauseOrigin& origin) {
@@ -24,6 +26,7 @@ std::string join(const std::vector<NamespacedName>& names) {
 }
 
 Denier denier_of(const PolicySet& set, std::size_t clause) {
+  if (clause == UP_NO_WORKER) return {kNoWorker, ""};
   if (clause < set.clauses.size()) return {name_of(set.clauses[clause]), rule_of(set.clauses[clause])};
   if (set.closed) return {"closed: " + set.why_closed, ""};
   return {"no ALLOW policy matched: " + join(set.allow_policies), ""};

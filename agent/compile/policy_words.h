@@ -19,9 +19,13 @@ std::string describe(const ClauseOrigin& origin);
 // "shop/a, shop/b"; of many the first ones, and how many more there are.
 std::string join(const std::vector<NamespacedName>& names);
 
+// In place of a policy: one asks for a worker to decide, and none was there.
+inline constexpr const char* kNoWorker = "no worker";
+
 // Who denied a connection.
 struct Denier {
-  std::string policy;  // "AuthorizationPolicy shop/web", or "no ALLOW policy matched: shop/a, shop/b", or "closed: why"
+  std::string policy;  // "AuthorizationPolicy shop/web", or "no ALLOW policy matched: shop/a, shop/b", or "closed:
+                       // why", or kNoWorker
   std::string rule;    // as rule_of(); empty where it was no clause
 
   [[nodiscard]] std::string to_text() const { return rule.empty() ? policy : policy + " " + rule; }

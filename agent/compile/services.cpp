@@ -109,7 +109,8 @@ void ServiceCompiler::update_derived(const model::Snapshot& snapshot, const mode
   for (const auto& id : dirty) {
     const auto& inputs = inputs_[id];
     const auto& service = inputs.service;
-    if (service != nullptr && inputs.slices.empty() && !service->cluster_ips.empty() && !service->selector.empty()) {
+    if (missing_slices_ == MissingSlices::kDerived && service != nullptr && inputs.slices.empty() &&
+        !service->cluster_ips.empty() && !service->selector.empty()) {
       derived_.want(service);
     } else {
       derived_.forget(id);

@@ -80,9 +80,16 @@ PortTables compile_service(const model::Service& service,
 // weight, or whose named targetPort is another number, are in slices of their own.
 std::vector<model::EndpointSlice> derive_slices(const model::Service& service, std::span<const model::Pod* const> pods);
 
+// Where the endpoints of a Service come from that has a selector and no EndpointSlice. In a cluster the slices are
+// written for it, and a Service without any has no endpoint yet.
+enum class MissingSlices { kDerived, kNone };
+
 // Keeps the tables of all Services, and compiles anew only those that a snapshot changed.
+
 class ServiceCompiler {
  public:
+  explicit ServiceCompiler(MissingSlices missing_slices = MissingSlices::kDerived) : missing_slices_(missing_slices) {}
+
   struct Update {
     std::set<PortKey> changed;  // in tables(): new, or other than before
     std::set<PortKey> removed;
@@ -130,6 +137,7 @@ class ServiceCompiler {
   void replace_tables(const NamespacedName& id, Update& update);
   void list_conflicts();
 
+  MissingSlices missing_slices_;
   Topology topology_;
   std::map<NamespacedName, std::shared_ptr<const model::EndpointSlice>> slices_;
   std::map<NamespacedName, Inputs> inputs_;

@@ -32,6 +32,36 @@ std::string_view to_text(model::ShortCircuit mode) {
   return "?";
 }
 
+std::string to_text_of_capture(std::uint32_t capture) {
+  if (capture == 0) return "";
+  std::string out = " capture";
+  if ((capture & UP_CAPTURE_OUTBOUND) == 0) out += "=inbound";
+  return out + ((capture & UP_CAPTURE_MUST) != 0 ? " must" : "");
+}
+
+std::string to_text(PortProtocol protocol) {
+  switch (protocol) {
+    case PortProtocol::kDetect:
+      return "detect";
+    case PortProtocol::kTcp:
+      return "tcp";
+    case PortProtocol::kHttp1:
+      return "http";
+    case PortProtocol::kHttp2:
+      return "http2";
+    case PortProtocol::kGrpc:
+      return "grpc";
+  }
+  return "?";
+}
+
+std::string to_text(const HttpPolicySet& set) {
+  std::string out;
+  for (const auto& policy : set.policies) out += " " + policy.id.to_string();
+  for (const auto& one : set.authentications) out += " authentication " + one.id.to_string();
+  return out + (set.closed_by.empty() ? "" : " closed by " + set.closed_by);
+}
+
 std::string to_text(const PodStatus& status) {
   std::string out = "pod " + status.id.to_string() + " ";
   out += status.enrolled ? "enrolled" : status.refused ? "refused" : "not enrolled";
@@ -40,7 +70,9 @@ std::string to_text(const PodStatus& status) {
   if (status.ips.empty()) out += "none";
   out += " netns=" + std::to_string(status.netns_cookie);
   out += " short-circuit=" + std::string(to_text(status.short_circuit)) + " (" + status.short_circuit_reason + ")";
-  if (status.capture) out += " capture=always (" + status.capture_reason + ")";
+  if (status.capture)
+    out += std::string(status.inbound_only ? " capture=inbound (" : " capture=always (") + status.capture_reason + ")";
+  if (!status.decided_by.empty()) out += " decided-by=(" + status.decided_by + ")";
   if (!status.reason.empty()) out += ": " + status.reason;
   return out;
 }
@@ -52,7 +84,7 @@ std::string to_text(const Compiled& compiled) {
   for (const auto& [cookie, row] : compiled.tables.pods) {
     out += "up_pods " + std::to_string(cookie) + " " + row.namespace_name + "/" + row.name;
     out += " mode=" + std::string(to_text(row.mode)) + " peers=" + (row.peers_mesh != 0 ? "mesh" : "namespace");
-    out += " namespace_id=" + std::to_string(row.namespace_id) + (row.capture != 0 ? " capture" : "");
+    out += " namespace_id=" + std::to_string(row.namespace_id) + to_text_of_capture(row.capture);
     out += std::string(row.excludes != 0 ? " excludes" : "") + "\n";
   }
   for (const auto& [ip, cookie] : compiled.tables.ips) {
@@ -62,6 +94,9 @@ std::string to_text(const Compiled& compiled) {
     out += "up_excluded " + std::to_string(port.netns) + (port.inbound ? " inbound " : " outbound ");
     out += std::to_string(port.port) + "\n";
   }
+  for (const auto& errand : compiled.tables.errands)
+    out += "up_errands " + std::to_string(errand.netns) + " " + errand.ip.to_string() + " " +
+           std::to_string(errand.port) + "\n";
   for (const auto& status : compiled.pods) out += to_text(status) + "\n";
   return out;
 }
@@ -77,8 +112,15 @@ std::string to_text(const std::map<std::string, WorkerPlan>& plans) {
     for (const auto& ns : plan.namespaces) out += "  namespace " + ns + "\n";
     for (const auto& [netns, pod] : plan.pods) {
       out += "  pod " + std::to_string(netns) + " " + pod.id.to_string() + " identity=" + pod.identity;
-      out += std::string(pod.v4 ? " ipv4" : "") + (pod.v6 ? " ipv6" : "") + "\n";
+      out += std::string(pod.v4 ? " ipv4" : "") + (pod.v6 ? " ipv6" : "") + (pod.inbound_only ? " inbound" : "");
+      for (const auto& [port, protocol] : pod.ports) out += " " + std::to_string(port) + "=" + to_text(protocol);
+      out += (pod.policies ? " policies=" + std::to_string(*pod.policies) : "") + "\n";
     }
+    for (std::size_t i = 0; i < plan.policy_sets.size(); ++i)
+      out += "  policies " + std::to_string(i) + to_text(*plan.policy_sets[i]) + "\n";
+    for (const auto& [id, provider] : plan.providers)
+      out += "  provider " + id + " " + provider.settings.service.to_string() + ":" +
+             std::to_string(provider.settings.port) + "\n";
     for (const auto& [number, identity] : plan.identities)
       out += "  identity " + std::to_string(number) + " " + identity + "\n";
   }

@@ -65,15 +65,47 @@ Identity identity_of(const CutInput& input, NetnsCookie netns) {
   return account ? Identity{Identity::Kind::kAccount, *account} : Identity{};
 }
 
-bool is_allowed(const CutInput& input, const Identity& client_identity, const up_end& client, const up_end& server) {
+enum class Standing { kDenied, kAllowed, kBypassed };
+
+Standing judge(const CutInput& input, const Identity& client_identity, const up_end& client, const up_end& server) {
   const auto pod = input.tables.pods.find(server.netns_cookie);
-  if (pod == input.tables.pods.end() || pod->second.policy == 0) return true;
+  if (pod == input.tables.pods.end() || pod->second.policy == 0) return Standing::kAllowed;
   const auto* set = input.policies.find(pod->second.policy);
-  return set != nullptr && compile::decide(*set, {.client = client_identity,
-                                                  .client_ip = IpAddress(client.addr),
-                                                  .server_ip = IpAddress(server.addr),
-                                                  .server_port = ntohs(server.port)})
-                               .allowed;
+  if (set == nullptr) return Standing::kDenied;
+  const auto verdict = compile::decide(*set, {.client = client_identity,
+                                              .client_ip = IpAddress(client.addr),
+                                              .server_ip = IpAddress(server.addr),
+                                              .server_port = ntohs(server.port)});
+  if (!verdict.allowed) return Standing::kDenied;
+  const bool bypassed =
+      verdict.decided_by >= 0 &&
+      set->clauses.at(static_cast<std::size_t>(verdict.decided_by)).effect == compile::Effect::kBypass;
+  return bypassed ? Standing::kBypassed : Standing::kAllowed;
+}
+
+bool is_decided_by_worker(const CutInput& input, NetnsCookie server) {
+  const auto pod = input.tables.pods.find(server);
+  return pod != input.tables.pods.end() && (pod->second.capture & UP_CAPTURE_MUST) != 0;
+}
+
+bool have_one_worker(const CutInput& input, const up_conn& record) {
+  const auto client = input.workers.worker(record.end[UP_CLIENT].netns_cookie);
+  const auto server = input.workers.worker(record.end[UP_SERVER].netns_cookie);
+  return client && server && client->number == server->number;
+}
+
+// Of a pod whose worker decides: has it gone past that?
+bool is_past_worker(const CutInput& input, const up_conn& record, Standing standing) {
+  const up_end& client = record.end[UP_CLIENT];
+  const up_end& server = record.end[UP_SERVER];
+  if (standing == Standing::kBypassed || server.worker != 0 || !is_decided_by_worker(input, server.netns_cookie))
+    return false;
+  const auto since = input.decided_since.find(server.netns_cookie);
+  // What came later the programs have looked at: the worker's own, and of who is not attested, the node's processes.
+  if (since != input.decided_since.end() && record.established_ns <= since->second) return true;
+  if (client.worker != 0) return !have_one_worker(input, record);
+  return client.cookie != 0 ||
+         judge(input, {.kind = Identity::Kind::kHost, .account = {}}, client, server) != Standing::kBypassed;
 }
 
 bool is_allowed(const CutInput& input, const up_conn& record) {
@@ -82,7 +114,16 @@ bool is_allowed(const CutInput& input, const up_conn& record) {
   if (client.netns_cookie == server.netns_cookie) return true;
   // One that was barred may not have been seen yet.
   if (record.broken == UP_WHY_DENIED) return false;
-  return is_allowed(input, client.cookie != 0 ? identity_of(input, client.netns_cookie) : Identity{}, client, server);
+  const auto standing =
+      judge(input, client.cookie != 0 ? identity_of(input, client.netns_cookie) : Identity{}, client, server);
+  return standing != Standing::kDenied && !is_past_worker(input, record, standing);
+}
+
+// Nothing is known of a worker's part in it.
+bool is_allowed_unrecorded(const CutInput& input, const up_end& client, const up_end& server) {
+  const auto standing = judge(input, identity_of(input, client.netns_cookie), client, server);
+  return standing == Standing::kBypassed ||
+         (standing == Standing::kAllowed && !is_decided_by_worker(input, server.netns_cookie));
 }
 
 void cut(Namespaces& namespaces, const up_conn& record, Cut& out) {
@@ -172,7 +213,7 @@ void cut_unrecorded(const CutInput& input, const std::set<NetnsCookie>& pods, Na
       record.end[UP_CLIENT] = client_of(input, clients, socket);
       const auto& client = record.end[UP_CLIENT];
       if (client.netns_cookie == netns || IpAddress(client.addr).is_loopback() ||
-          is_allowed(input, identity_of(input, client.netns_cookie), client, record.end[UP_SERVER]))
+          is_allowed_unrecorded(input, client, record.end[UP_SERVER]))
         continue;
       cut(namespaces, record, out);
     }

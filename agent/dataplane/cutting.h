@@ -1,8 +1,11 @@
 // SPDX-License-Identifier: Apache-2.0
-// Ends live connections that policy does not allow: those that have a record, and those that were there before anybody
-// kept one, because the pod had not joined yet or the agent had not started.
+// Ends live connections that policy does not allow, or that the worker which is to decide has no part in: those that
+// have a record, and those that were there before anybody kept one, because the pod had not joined yet or the agent had
+// not started.
 #pragma once
 
+#include <cstdint>
+#include <map>
 #include <set>
 #include <string>
 #include <vector>
@@ -11,6 +14,7 @@
 #include "agent/compile/policy_rows.h"
 #include "agent/dataplane/maps.h"
 #include "agent/dataplane/policies.h"
+#include "agent/dataplane/worker_maps.h"
 #include "underpass/result.h"
 
 namespace underpass::dataplane {
@@ -20,9 +24,12 @@ Result<void> reset_connection(const up_conn& record);
 
 struct CutInput {
   Maps& maps;
+  const WorkerMaps& workers;
   const compile::Tables& tables;
   const Policies& policies;
   const compile::IdentityNumbers& numbers;
+  // Since when the programs let nobody past the worker of these pods (UP_CAPTURE_MUST), CLOCK_MONOTONIC.
+  const std::map<NetnsCookie, std::uint64_t>& decided_since;
 };
 
 struct Cut {

@@ -20,6 +20,8 @@ bool is_mapped(const up_conn& record) { return record.end[UP_CLIENT].mapped != 0
 
 bool wants_watch(const std::pair<const NetnsCookie, up_pod>& entry) { return entry.second.mode != UP_MODE_OFF; }
 
+bool must_be_decided(const up_pod& pod) { return (pod.capture & UP_CAPTURE_MUST) != 0; }
+
 bool is_captured(const std::pair<const NetnsCookie, up_pod>& entry) { return entry.second.capture != 0; }
 
 // Pods to which not everything may come as it comes.
@@ -95,8 +97,7 @@ Result<std::unique_ptr<Dataplane>> Dataplane::open(const Options& options,
       .dir_messages = UP_DEFAULT_DIR_MESSAGES,
       .watched_ns = maps.config().watched_ns,
       .host_netns = options.host_netns,
-      .pods_cgroup = options.pods_cgroup.id,
-      .pods_level = options.pods_cgroup.level,
+      .pods_cgroup = options.pods_cgroup,
       .policed = maps.config().policed,
       .deny_unknown = options.deny_unknown ? 1u : 0u,
   });
@@ -135,6 +136,16 @@ Result<void> Dataplane::update_watch(bool wanted) {
   auto config = maps().config();
   config.watched_ns = wanted ? monotonic_ns() : 0;
   return maps().set_config(config);
+}
+
+bool Dataplane::is_in_force(NetnsCookie cookie, std::span<const IpAddress> ips) const {
+  const auto pod = applied_.pods.find(cookie);
+  if (pod == applied_.pods.end()) return false;
+  if ((pod->second.policy != 0 || is_captured(*pod)) && !guarded_.contains(cookie)) return false;
+  return std::ranges::all_of(ips, [&](const IpAddress& ip) {
+    const auto found = applied_.ips.find(ip);
+    return found != applied_.ips.end() && found->second == cookie;
+  });
 }
 
 std::vector<Error> Dataplane::apply(const compile::Tables& wanted, compile::IdentityNumbers& numbers) {
@@ -178,12 +189,15 @@ std::vector<Error> Dataplane::apply(const compile::Tables& wanted, compile::Iden
     const auto present = applied_.pods.find(cookie);
     if (present != applied_.pods.end() && equal(present->second, row)) continue;
     const std::string object = "Pod " + std::string(row.namespace_name) + "/" + row.name;
-    const bool judged_before = present != applied_.pods.end() && present->second.policy == row.policy;
+    const bool decided_before = present != applied_.pods.end() && must_be_decided(present->second);
+    const bool judged_before = present != applied_.pods.end() && present->second.policy == row.policy &&
+                               decided_before == must_be_decided(row);
     const bool was_on = present != applied_.pods.end() && present->second.mode == UP_MODE_ON;
     kernel.add_pool(cookie);
     if (!check(object, kernel.put_pod(cookie, row))) continue;
     applied_.pods.insert_or_assign(cookie, row);
     if (row.policy != 0 && !judged_before) judged_anew_.insert(cookie);
+    if (must_be_decided(row) && !decided_before) decided_since_[cookie] = monotonic_ns();
     // Settings count for connections that begin now; but what may no longer be short-circuited stops at once.
     if (was_on && row.mode != UP_MODE_ON) check(object + ": stop its connections", programs_->stop(cookie));
   }
@@ -232,6 +246,13 @@ void Dataplane::add_marks(const compile::Tables& wanted, std::vector<Error>& err
     else
       applied_.excluded.insert(port);
   }
+  for (const auto& errand : wanted.errands) {
+    if (applied_.errands.contains(errand)) continue;
+    if (auto done = maps().put_errand(errand); !done)
+      errors.push_back(done.error());
+    else
+      applied_.errands.insert(errand);
+  }
 }
 
 void Dataplane::remove_marks(const compile::Tables& wanted) {
@@ -243,6 +264,11 @@ void Dataplane::remove_marks(const compile::Tables& wanted) {
   std::erase_if(applied_.excluded, [&](const compile::ExcludedPort& port) {
     if (wanted.excluded.contains(port)) return false;
     maps().remove_excluded(port);
+    return true;
+  });
+  std::erase_if(applied_.errands, [&](const compile::Errand& errand) {
+    if (wanted.errands.contains(errand)) return false;
+    maps().remove_errand(errand);
     return true;
   });
 }
@@ -270,16 +296,24 @@ void Dataplane::update_guards(const compile::Tables& wanted, std::vector<Error>&
   });
 }
 
-// What is judged anew is looked at twice: a walk over a table that changes may miss a row. What could not be looked at
-// is tried again with the next tick.
+// What is judged anew is looked at twice: a walk over a table that changes may miss a row, and one that was about to be
+// established is no socket yet. What could not be looked at is tried again with the next tick.
 void Dataplane::cut_denied(const compile::IdentityNumbers& numbers, std::vector<Error>& errors) {
   if (judged_anew_.empty() && !cut_again_) return;
-  auto pods = std::exchange(judged_anew_, {});
-  const auto cut =
-      dataplane::cut_denied({.maps = maps(), .tables = applied_, .policies = *policies_, .numbers = numbers}, pods);
+  auto pods = std::exchange(judged_once_, judged_anew_);
+  pods.merge(judged_anew_);
+  judged_anew_.clear();
+  std::erase_if(decided_since_, [&](const auto& entry) { return !applied_.pods.contains(entry.first); });
+  const auto cut = dataplane::cut_denied({.maps = maps(),
+                                          .workers = worker_maps(),
+                                          .tables = applied_,
+                                          .policies = *policies_,
+                                          .numbers = numbers,
+                                          .decided_since = decided_since_},
+                                         pods);
   std::ranges::copy(cut.connections, std::back_inserter(cut_));
   std::ranges::copy(cut.errors, std::back_inserter(errors));
-  cut_again_ = !pods.empty() || !cut.errors.empty();
+  cut_again_ = !judged_once_.empty() || !cut.errors.empty();
   if (!cut.errors.empty()) judged_anew_ = std::move(pods);
 }
 

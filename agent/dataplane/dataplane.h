@@ -7,6 +7,7 @@
 #include <memory>
 #include <optional>
 #include <set>
+#include <span>
 #include <string>
 #include <utility>
 #include <vector>
@@ -34,7 +35,7 @@ class Dataplane {
     std::uint64_t node_budget = 0;  // bytes
     unsigned fionread_counts = 0;   // what the self-test found
     NetnsCookie host_netns = 0;     // the node's own; 0: not known
-    CgroupPlace pods_cgroup;        // below which all pods are
+    std::uint64_t pods_cgroup = 0;  // id of the cgroup below which all pods are
     bool deny_unknown = false;      // who is below it and no pod that is known connects nowhere
   };
 
@@ -43,6 +44,9 @@ class Dataplane {
 
   // What is in force: at first what an earlier agent left.
   [[nodiscard]] const compile::Tables& tables() const { return applied_; }
+
+  // All of a pod is: its row, its addresses, and the guard at its door where it needs one.
+  [[nodiscard]] bool is_in_force(NetnsCookie cookie, std::span<const IpAddress> ips) const;
 
   // Makes the kernel's tables equal to these, writing only what differs. A row that does not fit is left out and named
   // in the result; the others are applied.
@@ -117,6 +121,9 @@ class Dataplane {
   std::set<NetnsCookie> guarded_;
   std::set<NetnsCookie> foreign_guards_;  // an earlier agent's
   std::set<NetnsCookie> judged_anew_;     // whose live connections are still to be looked at
+  std::set<NetnsCookie> judged_once_;     // ... and once more
+  // From when on a worker decides about what comes to these; not here: from before this agent came.
+  std::map<NetnsCookie, std::uint64_t> decided_since_;
   bool cut_again_ = true;
   std::vector<std::string> cut_;
   NetnsCookie host_netns_ = 0;

@@ -7,12 +7,9 @@
 #include <sys/statfs.h>
 #include <unistd.h>
 
-#include <algorithm>
 #include <array>
-#include <cstddef>
 #include <filesystem>
 #include <fstream>
-#include <sstream>
 
 namespace underpass::dataplane {
 namespace {
@@ -32,14 +29,6 @@ constexpr std::array kNeeded{
 bool is_filesystem(const std::string& path, long magic) {
   struct statfs info{};
   return ::statfs(path.c_str(), &info) == 0 && info.f_type == magic;
-}
-
-bool is_within(const std::filesystem::path& path, const std::filesystem::path& folder) {
-  return std::ranges::mismatch(folder, path).in1 == folder.end();
-}
-
-std::ptrdiff_t depth_of(const std::filesystem::path& path) {
-  return std::ranges::count_if(path, [](const auto& part) { return !part.empty() && part != "."; });
 }
 
 }  // namespace
@@ -65,33 +54,21 @@ Result<void> check_cgroup_root(const std::string& path) {
   return {};
 }
 
-Result<CgroupPlace> place_of_cgroup(const std::string& path) {
-  namespace fs = std::filesystem;
-  std::error_code error;
-  const fs::path folder = fs::canonical(path, error);
+Result<std::uint64_t> id_of_cgroup(const std::string& path) {
   struct stat info{};
-  if (error || ::stat(folder.c_str(), &info) != 0) return fail("cgroup " + path + ": " + error.message());
-  // The last mount over the longest part of the path is the one that it is in.
-  fs::path mount_point, mounted;
-  std::ifstream mounts("/proc/self/mountinfo");
-  for (std::string line; std::getline(mounts, line);) {
-    std::istringstream fields(line);
-    std::string id, parent, device, root, point;
-    if (!(fields >> id >> parent >> device >> root >> point) || !line.contains(" - cgroup2 ")) continue;
-    if (is_within(folder, point) && point.size() >= mount_point.native().size()) {
-      mount_point = point;
-      mounted = root;
-    }
-  }
-  if (mount_point.empty()) return fail("cgroup " + path + ": in no cgroup2 mount of /proc/self/mountinfo");
-  const auto level = depth_of(mounted.relative_path()) + depth_of(folder.lexically_relative(mount_point));
-  return CgroupPlace{.id = info.st_ino, .level = static_cast<std::uint32_t>(level)};
+  if (::stat(path.c_str(), &info) != 0) return fail_errno("cgroup " + path);
+  if (!is_filesystem(path, CGROUP2_SUPER_MAGIC)) return fail("cgroup " + path + ": in no cgroup2 mount");
+  return info.st_ino;
 }
 
-Result<void> prepare_bpffs(const std::string& path) {
+Result<void> prepare_bpffs(const std::string& path, bool in_container) {
   if (is_filesystem(path, BPF_FS_MAGIC)) return {};
   struct stat info{};
   if (::stat(path.c_str(), &info) != 0) return fail_errno("--bpffs " + path);
+  if (in_container)
+    return fail("--bpffs " + path +
+                ": not a bpffs: mount one on the node (mount -t bpf bpf /sys/fs/bpf), since pins "
+                "outlive the agent's container");
   if (path != "/sys/fs/bpf")
     return fail("--bpffs " + path + ": not a bpffs: mount one there (mount -t bpf bpf " + path +
                 ") or name a folder of one");

@@ -15,17 +15,12 @@ Result<std::string> find_cgroup_root();
 // `path` is a folder of a cgroup2 hierarchy.
 Result<void> check_cgroup_root(const std::string& path);
 
-// A cgroup as BPF programs know it.
-struct CgroupPlace {
-  std::uint64_t id = 0;     // 0: none
-  std::uint32_t level = 0;  // below the root of the hierarchy
-};
+// By which the kernel's programs know a folder of a cgroup2 hierarchy, whatever name it has in whose namespace.
+Result<std::uint64_t> id_of_cgroup(const std::string& path);
 
-// Of a folder of a cgroup2 hierarchy, by the mounts of /proc/self/mountinfo (proc_pid_mountinfo(5)).
-Result<CgroupPlace> place_of_cgroup(const std::string& path);
-
-// `path` is on a bpffs. The usual place /sys/fs/bpf is mounted if nothing is there yet.
-Result<void> prepare_bpffs(const std::string& path);
+// `path` is on a bpffs. The usual place /sys/fs/bpf is mounted if nothing is there yet, but for `in_container`: what is
+// mounted there, and pinned, would go with it.
+Result<void> prepare_bpffs(const std::string& path, bool in_container);
 
 // The capabilities that loading, attaching and entering network namespaces need.
 Result<void> check_capabilities();

@@ -40,6 +40,14 @@ void for_each(int fd, const std::function<void(const Key&, const Value&)>& visit
   }
 }
 
+up_errand_key key_of(const compile::Errand& errand) {
+  up_errand_key key{};
+  key.netns_cookie = errand.netns;
+  key.addr = errand.ip.to_abi();
+  key.port = htons(errand.port);
+  return key;
+}
+
 up_excluded_key key_of(const compile::ExcludedPort& port) {
   return {.netns_cookie = port.netns,
           .port = htons(port.port),
@@ -70,6 +78,8 @@ compile::Tables Maps::tables() const {
   for (const auto& cookie : keys_of<__u64>(fds_.known)) tables.known.insert(cookie);
   for (const auto& key : keys_of<up_excluded_key>(fds_.excluded))
     tables.excluded.insert({.netns = key.netns_cookie, .port = ntohs(key.port), .inbound = key.inbound != 0});
+  for (const auto& key : keys_of<up_errand_key>(fds_.errands))
+    tables.errands.insert({.netns = key.netns_cookie, .ip = IpAddress(key.addr), .port = ntohs(key.port)});
   return tables;
 }
 
@@ -99,6 +109,18 @@ Result<void> Maps::put_known(NetnsCookie cookie) {
 }
 
 void Maps::remove_known(NetnsCookie cookie) { bpf_map_delete_elem(fds_.known, &cookie); }
+
+Result<void> Maps::put_errand(const compile::Errand& errand) {
+  const auto key = key_of(errand);
+  const __u8 may = 1;
+  if (bpf_map_update_elem(fds_.errands, &key, &may, BPF_ANY) != 0) return fail_errno("write up_errands");
+  return {};
+}
+
+void Maps::remove_errand(const compile::Errand& errand) {
+  const auto key = key_of(errand);
+  bpf_map_delete_elem(fds_.errands, &key);
+}
 
 Result<void> Maps::put_excluded(const compile::ExcludedPort& port) {
   constexpr __u8 kExcluded = 1;

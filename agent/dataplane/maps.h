@@ -21,7 +21,7 @@ class Maps {
   struct Fds {
     int config = -1, pods = -1, ips = -1, sources = -1, conns = -1, socks = -1, budget = -1, stats = -1;
     int habits = -1;  // -1: programs that collect none
-    int known = -1, excluded = -1, source_count = -1;
+    int known = -1, excluded = -1, errands = -1, source_count = -1;
   };
   Maps() = default;
   explicit Maps(Fds fds) : fds_(fds) {}
@@ -46,6 +46,9 @@ class Maps {
   void remove_known(NetnsCookie cookie);
   Result<void> put_excluded(const compile::ExcludedPort& port);
   void remove_excluded(const compile::ExcludedPort& port);
+  // Where workers may go on their own account.
+  Result<void> put_errand(const compile::Errand& errand);
+  void remove_errand(const compile::Errand& errand);
 
   // Takes the socket out of the sockhash: it is a plain TCP socket again. Its queue must be empty.
   void unmap_socket(SocketCookie cookie);

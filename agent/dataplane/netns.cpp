@@ -84,12 +84,12 @@ Result<compile::NetnsFact> probe_netns(const std::string& path) {
   auto fd = open_netns(path);
   if (!fd) return std::unexpected(fd.error());
   compile::NetnsFact fact;
-  auto done = run_in_netns(fd->get(), [&fact]() -> Result<void> {
+  auto done = run_in_netns(fd->get(), [&fact, &path]() -> Result<void> {
     auto cookie = current_cookie();
     if (!cookie) return std::unexpected(cookie.error());
     auto addresses = current_addresses();
     if (!addresses) return std::unexpected(addresses.error());
-    fact = {.cookie = *cookie, .addresses = std::move(*addresses)};
+    fact = {.cookie = *cookie, .addresses = std::move(*addresses), .path = path};
     return {};
   });
   if (!done) return fail_in("network namespace " + path, done.error());

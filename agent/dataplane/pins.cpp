@@ -28,6 +28,7 @@ constexpr std::array kShapes{
     MapShape{"up_config", 4, sizeof(up_config)},
     MapShape{"up_conns", 8, sizeof(up_conn)},
     MapShape{"up_heartbeat", 4, sizeof(up_heartbeat)},
+    MapShape{"up_errands", sizeof(up_errand_key), 1},
     MapShape{"up_excluded", sizeof(up_excluded_key), 1},
     MapShape{"up_habits", 8, sizeof(up_habits)},
     MapShape{"up_ips", sizeof(up_ip_key), sizeof(up_ip)},

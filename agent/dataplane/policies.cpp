@@ -81,6 +81,7 @@ std::shared_ptr<const compile::PolicySet> Policies::in_force(std::uint32_t numbe
 compile::Denier Policies::denier_of(std::uint32_t number, std::uint32_t clause) const {
   if (const auto* set = find(number)) return compile::denier_of(*set, clause);
   if (const auto gone = gone_.find(number); gone != gone_.end()) return compile::denier_of(gone->second, clause);
+  if (clause == UP_NO_WORKER) return {compile::kNoWorker, ""};
   return {std::string("closed: ") + (number == kClosed ? kNoRoom : kNoMore), ""};
 }
 

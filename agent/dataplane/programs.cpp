@@ -180,6 +180,7 @@ Result<std::unique_ptr<Programs>> Programs::load(const std::string& pin_dir, Pur
       .habits = bpf_map__fd(maps.up_habits),
       .known = bpf_map__fd(maps.up_known),
       .excluded = bpf_map__fd(maps.up_excluded),
+      .errands = bpf_map__fd(maps.up_errands),
       .source_count = bpf_map__fd(maps.up_source_count),
   });
   impl->service_maps = ServiceMaps({

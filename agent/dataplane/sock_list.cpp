@@ -17,6 +17,11 @@
 namespace underpass::dataplane {
 namespace {
 
+// The states up to TCP_CLOSING that have a name in <netinet/tcp.h>. Above them the kernel has TCP_NEW_SYN_RECV, a
+// request: to end one says nothing to its client, who may think by then that it is connected.
+constexpr __u32 kListed =
+    ((1u << (TCP_CLOSING + 1)) - 1) & ~(1u << TCP_SYN_RECV | 1u << TCP_TIME_WAIT | 1u << TCP_CLOSE);
+
 struct Request {
   nlmsghdr header;
   inet_diag_req_v2 body;
@@ -72,7 +77,7 @@ Result<void> list_family(int netlink, int family, std::vector<TcpSocket>& out) {
   request.header.nlmsg_flags = NLM_F_REQUEST | NLM_F_DUMP;
   request.body.sdiag_family = static_cast<__u8>(family);
   request.body.sdiag_protocol = IPPROTO_TCP;
-  request.body.idiag_states = ~(1u << TCP_SYN_RECV | 1u << TCP_TIME_WAIT | 1u << TCP_CLOSE);
+  request.body.idiag_states = kListed;
   if (::send(netlink, &request, sizeof(request), 0) < 0) return fail_errno("sock_diag");
   std::vector<char> buffer(kBuffer);
   for (;;) {

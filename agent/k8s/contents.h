@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
-// What a source has at this moment: every object of ours that its texts hold, decoded or refused. The folder source
-// makes it and state/ turns it into a snapshot; which older version of an object stays in force is decided there.
+// What a source has at this moment: every object of ours that its texts hold, decoded or refused. A source makes it and
+// state/ turns it into a snapshot; which older version of an object stays in force is decided there.
 #pragma once
 
 #include <expected>
@@ -15,10 +15,11 @@
 
 namespace underpass::k8s {
 
-using Object = std::variant<model::Namespace, model::ServiceAccount, model::Pod, std::shared_ptr<const model::Service>,
-                            std::shared_ptr<const model::EndpointSlice>, model::Node,
-                            std::shared_ptr<const model::AuthorizationPolicy>,
-                            std::shared_ptr<const model::PeerAuthentication>, model::MeshConfig>;
+using Object =
+    std::variant<model::Namespace, model::ServiceAccount, model::Pod, std::shared_ptr<const model::Service>,
+                 std::shared_ptr<const model::EndpointSlice>, model::Node,
+                 std::shared_ptr<const model::AuthorizationPolicy>, std::shared_ptr<const model::PeerAuthentication>,
+                 std::shared_ptr<const model::RequestAuthentication>, model::MeshConfig>;
 
 // Why an object was refused: the field ("status.podIP") and what is wrong with it ("\"10.0.0\": not an IP address").
 struct DecodeError {
@@ -35,6 +36,7 @@ struct Item {
   NamespacedName id;  // ns is empty for a Namespace, a Node and a Mesh
   std::string place;  // where its text stands: "/etc/mesh/a.yaml:14"
   Decoded<Object> object;
+  std::string uid = {};  // metadata.uid; empty where there is none
 };
 
 // A text of which not even kind and name could be told.
@@ -49,6 +51,7 @@ struct File {
   std::vector<Unreadable> unreadable;
 };
 
+// Of the API source each object is a file of its own, "/api/v1/namespaces/shop/pods/web".
 struct Contents {
   // In the order in which duplicates are settled: the first one wins. No two have the same path. A file that did not
   // change is the same object as the last time.

@@ -58,6 +58,8 @@ constexpr Kind kKinds[] = {
      "security.istio.io/v1beta1"},
     {"PeerAuthentication", "security.istio.io/v1", kUsualNaming, decode_with<decode_peer_authentication>,
      "security.istio.io/v1beta1"},
+    {"RequestAuthentication", "security.istio.io/v1", kUsualNaming, decode_with<decode_request_authentication>,
+     "security.istio.io/v1beta1"},
     {"Mesh", "underpass.dev/v1alpha1", kMeshNaming, decode_with<decode_mesh>},
 };
 
@@ -118,9 +120,12 @@ class DocumentDecoder {
  private:
   void decode_one(const json::value& object, const Kind& kind, const std::string& place) {
     Findings findings;
-    auto id = decode_id(Field(object, findings)["metadata"], kind.naming);
+    const auto metadata = Field(object, findings)["metadata"];
+    auto id = decode_id(metadata, kind.naming);
     if (findings.error) return refuse(place, kind.name, *findings.error);
-    file_.items.push_back({std::string(kind.name), std::move(id), place, kind.decode(object, options_)});
+    auto uid = metadata["uid"].string().value_or("");  // wrong ones are the decoder's business
+    file_.items.push_back(
+        {std::string(kind.name), std::move(id), place, kind.decode(object, options_), std::move(uid)});
   }
 
   void decode_list(const json::value& object, const std::string& place, std::string_view kind, const Kind* members) {
@@ -151,6 +156,11 @@ class DocumentDecoder {
 void decode_document(const json::value& document, const std::string& place, const DecodeOptions& options, File& file) {
   if (document.is_null()) return;  // nothing between two "---"
   DocumentDecoder(options, file).decode(document, place, /*in_list=*/false, nullptr);
+}
+
+std::string_view api_version_of(std::string_view kind) {
+  const auto* known = find_kind(kind);
+  return known == nullptr ? "" : known->version;
 }
 
 std::string object_name(const std::string& kind, const NamespacedName& id) {

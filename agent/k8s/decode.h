@@ -7,6 +7,7 @@
 
 #include <boost/json/fwd.hpp>
 #include <string>
+#include <string_view>
 
 #include "agent/k8s/contents.h"
 #include "underpass/model/objects.h"
@@ -28,11 +29,15 @@ Decoded<model::EndpointSlice> decode_endpoint_slice(const boost::json::value& ob
 Decoded<model::Node> decode_node(const boost::json::value& object);
 Decoded<model::AuthorizationPolicy> decode_authorization_policy(const boost::json::value& object);
 Decoded<model::PeerAuthentication> decode_peer_authentication(const boost::json::value& object);
+Decoded<model::RequestAuthentication> decode_request_authentication(const boost::json::value& object);
 Decoded<model::MeshConfig> decode_mesh(const boost::json::value& object);
 
 // Adds to `file` what `document` holds: nothing, one object, or the members of a List. `place` is where it stands.
 void decode_document(const boost::json::value& document, const std::string& place, const DecodeOptions& options,
                      File& file);
+
+// "security.istio.io/v1" of "AuthorizationPolicy"; empty for a kind that is not ours.
+std::string_view api_version_of(std::string_view kind);
 
 // "Pod shop/web: status.podIP: "10.0.0": not an IP address".
 Error describe(const std::string& kind, const NamespacedName& id, const DecodeError& error);

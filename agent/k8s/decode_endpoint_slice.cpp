@@ -59,7 +59,8 @@ std::vector<model::EndpointPort> decode_endpoint_ports(const Field& list) {
     const auto protocol = element["protocol"];
     const auto number = element["port"];
     if (is_sctp(protocol) || !number.present()) continue;
-    ports.push_back({decode_label_name(element["name"]), decode_protocol(protocol), decode_port(number)});
+    ports.push_back({decode_label_name(element["name"]), decode_protocol(protocol), decode_port(number),
+                     element["appProtocol"].string().value_or("")});
   }
   return ports;
 }

@@ -7,6 +7,8 @@
 
 #include "agent/k8s/decode.h"
 #include "agent/k8s/decode_duration.h"
+#include "agent/k8s/decode_ext_authz.h"
+#include "agent/k8s/decode_http_settings.h"
 #include "agent/k8s/decode_metadata.h"
 #include "agent/k8s/decode_policy_values.h"
 #include "agent/k8s/decode_values.h"
@@ -23,11 +25,12 @@ using std::chrono::milliseconds;
 ProxySettings decode_proxy(const Field& proxy) {
   ProxySettings out;
   if (!proxy.present()) return out;
-  proxy.expect_members({"threads", "connectTimeout", "idleTimeout", "drainTimeout"});
+  proxy.expect_members({"threads", "connectTimeout", "idleTimeout", "drainTimeout", "http"});
   out.threads = proxy["threads"].integer(1, 64).value_or(out.threads);
   out.connect_timeout = decode_duration(proxy["connectTimeout"], milliseconds(1)).value_or(out.connect_timeout);
   out.idle_timeout = decode_duration(proxy["idleTimeout"], milliseconds(0)).value_or(out.idle_timeout);
   out.drain_timeout = decode_duration(proxy["drainTimeout"], milliseconds(0)).value_or(out.drain_timeout);
+  out.http = decode_http_settings(proxy["http"]);
   return out;
 }
 
@@ -36,7 +39,7 @@ ProxySettings decode_proxy(const Field& proxy) {
 Decoded<model::MeshConfig> decode_mesh(const json::value& object) {
   Findings findings;
   const Field root(object, findings);
-  expect_object(root, {"trustDomain", "rootNamespace", "isolation", "proxy"});
+  expect_object(root, {"trustDomain", "rootNamespace", "isolation", "proxy", "extensionProviders"});
   const auto name = root["metadata"]["name"];
   const auto spec = root["spec"];
 
@@ -50,6 +53,7 @@ Decoded<model::MeshConfig> decode_mesh(const json::value& object) {
                                            {{"namespace", Isolation::kNamespace}, {"shared", Isolation::kShared}})
                       .value_or(out.isolation);
   out.proxy = decode_proxy(spec["proxy"]);
+  out.providers = decode_extension_providers(spec["extensionProviders"]);
   if (findings.error) return std::unexpected(std::move(*findings.error));
   return out;
 }

@@ -215,6 +215,7 @@ Decoded<model::Pod> decode_pod(const json::value& object, const DecodeOptions& o
   model::Pod out;
   out.id = decode_id(metadata, kUsualNaming);
   out.uid = metadata["uid"].string().value_or("");
+  out.cgroup_uid = annotations["kubernetes.io/config.hash"].string().value_or(out.uid);
   out.node_name = decode_name(spec["nodeName"]);
   if (auto account = decode_name(spec["serviceAccountName"]); !account.empty()) {
     out.service_account = std::move(account);

@@ -52,9 +52,7 @@ Decoded<model::PeerAuthentication> decode_peer_authentication(const json::value&
   model::PeerAuthentication out;
   out.id = decode_id(metadata, kUsualNaming);
   out.created = decode_created(metadata);
-  if (const auto dry_run = metadata["annotations"][kDryRun]; dry_run.present()) {
-    dry_run.refuse_field("only an AuthorizationPolicy has a dry run");
-  }
+  refuse_dry_run(metadata);
   out.selector = decode_selector(spec["selector"]);
   if (mtls.present()) out.mode = decode_mtls(mtls);
   out.port_modes = decode_port_modes(ports);

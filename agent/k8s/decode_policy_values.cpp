@@ -5,8 +5,10 @@
 #include <span>
 #include <utility>
 
+#include "agent/k8s/decode_metadata.h"
 #include "agent/k8s/decode_values.h"
 #include "agent/k8s/names.h"
+#include "userspace_proxy/authz/path_template.h"
 
 namespace underpass::k8s {
 namespace {
@@ -25,6 +27,11 @@ IpAddress without_host_bits(const IpAddress& ip, unsigned prefix) {
 }
 
 }  // namespace
+
+void refuse_dry_run(const Field& metadata) {
+  if (const auto dry_run = metadata["annotations"][kDryRun]; dry_run.present())
+    dry_run.refuse_field("only an AuthorizationPolicy has a dry run");
+}
 
 std::string decode_text(const Field& field) {
   auto text = field.string();
@@ -60,6 +67,38 @@ model::StringMatch decode_principal(const Field& field) {
   return out;
 }
 
+model::StringMatch decode_host(const Field& field) {
+  auto out = decode_string_match(field);
+  std::ranges::transform(out.text, out.text.begin(), to_lower);
+  return out;
+}
+
+model::StringMatch decode_path(const Field& field) {
+  const auto text = decode_text(field);
+  if (text.contains("{*}") || text.contains("{**}")) {
+    const auto parsed = authz::PathTemplate::parse(text);
+    if (!parsed) field.refuse(parsed.error().message);
+    return {.kind = model::StringMatch::Kind::kTemplate, .text = text};
+  }
+  if (text.find_first_of("{}") != std::string::npos) {
+    field.refuse("of { and } only {*} and {**} may stand, each as a whole segment");
+  }
+  return decode_string_match(field);
+}
+
+std::string decode_header_name(const Field& field) {
+  auto text = decode_text(field);
+  if (!text.empty() && !is_header_name(text)) field.refuse("not a name of a header");
+  std::ranges::transform(text, text.begin(), to_lower);
+  return text;
+}
+
+bool is_framing_header(std::string_view name) {
+  constexpr std::string_view kNames[] = {"connection", "content-length",   "expect",  "host",    "keep-alive",
+                                         "te",         "proxy-connection", "trailer", "upgrade", "transfer-encoding"};
+  return std::ranges::find(kNames, name) != std::end(kNames);
+}
+
 std::string decode_account(const Field& field, const std::string& ns) {
   const auto text = decode_text(field);
   const auto slash = text.find('/');
@@ -74,7 +113,7 @@ std::string decode_account(const Field& field, const std::string& ns) {
 model::IpBlock decode_ip_block(const Field& field) {
   const auto text = decode_text(field);
   const auto slash = text.find('/');
-  const auto ip = parse_ip(text.substr(0, slash));
+  const auto ip = IpAddress::parse(text.substr(0, slash));
   if (!ip) {
     field.refuse("not an IP address or block (10.0.0.0/8)");
     return {};
@@ -118,6 +157,12 @@ std::map<std::string, std::string> decode_selector(const Field& selector) {
     out.emplace(key, std::move(text));
   }
   return out;
+}
+
+void refuse_targets(const Field& spec) {
+  constexpr std::string_view kCause = "not supported: it needs a waypoint; use selector";
+  if (const auto target = spec["targetRef"]; target.present()) target.refuse_field(kCause);
+  if (const auto targets = spec["targetRefs"]; !targets.elements().empty()) targets.refuse_field(kCause);
 }
 
 void expect_object(const Field& root, std::initializer_list<std::string_view> spec_members) {

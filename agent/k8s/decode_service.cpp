@@ -94,6 +94,7 @@ std::vector<model::ServicePort> decode_service_ports(const Field& list, Type typ
     port.port = decode_port(number);
     port.target = decode_target(element["targetPort"], port.port);
     port.node_port = decode_node_port(node_port, type);
+    port.app_protocol = element["appProtocol"].string().value_or("");
     if (port.name.empty() && elements.size() > 1) name.refuse_field("missing: each of several ports needs a name");
     for (const auto& other : ports) {
       if (port.name == other.name) name.refuse(kListedTwice);

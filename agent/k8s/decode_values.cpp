@@ -38,7 +38,7 @@ std::string decode_label_name(const Field& field) {
 std::optional<IpAddress> decode_ip(const Field& field) {
   const auto text = field.string();
   if (!text || text->empty()) return std::nullopt;
-  const auto ip = parse_ip(*text);
+  const auto ip = IpAddress::parse(*text);
   if (!ip) field.refuse("not an IP address");
   return ip;
 }

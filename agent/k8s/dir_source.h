@@ -8,10 +8,9 @@
 #pragma once
 
 #include <filesystem>
-#include <functional>
 #include <memory>
 
-#include "agent/k8s/contents.h"
+#include "agent/k8s/source.h"
 #include "underpass/result.h"
 
 namespace boost::asio {
@@ -20,22 +19,15 @@ class io_context;
 
 namespace underpass::k8s {
 
-class DirSource {
+class DirSource : public Source {
  public:
-  // Told all that the folder has now; the reference is good for the call only. Never called again by a destroyed
-  // source.
-  using Listener = std::function<void(const Contents&)>;
-
   // Fails if `path` is not a folder that can be read and watched. `io` outlives the source.
   static Result<std::unique_ptr<DirSource>> open(boost::asio::io_context& io, std::filesystem::path path,
                                                  Listener listener);
-  ~DirSource();
-  DirSource(const DirSource&) = delete;
-  DirSource& operator=(const DirSource&) = delete;
+  ~DirSource() override;
 
-  // Reads the folder and tells the listener before it returns; from then on the listener is told of every change, from
-  // the thread that runs `io`. Call it once.
-  void start();
+  // Reads the folder and tells the listener before it returns.
+  void start() override;
 
  private:
   class Watch;

@@ -18,6 +18,15 @@ bool is_label_of_any_length(std::string_view text) {
 
 }  // namespace
 
+char to_lower(char c) { return c >= 'A' && c <= 'Z' ? static_cast<char>(c + ('a' - 'A')) : c; }
+
+bool is_header_name(std::string_view text) {
+  constexpr std::string_view kOthers = "!#$%&'*+-.^_`|~";
+  return !text.empty() && std::ranges::all_of(text, [&](char c) {
+    return is_alphanumeric(c) || (c >= 'A' && c <= 'Z') || kOthers.contains(c);
+  });
+}
+
 bool is_dns_label(std::string_view text) { return text.size() <= 63 && is_label_of_any_length(text); }
 
 bool is_dns_subdomain(std::string_view text) {
@@ -28,11 +37,6 @@ bool is_dns_subdomain(std::string_view text) {
     if (dot == std::string_view::npos) return true;
     text.remove_prefix(dot + 1);
   }
-}
-
-std::optional<IpAddress> parse_ip(const std::string& text) {
-  if (text.contains('\0')) return std::nullopt;
-  return IpAddress::parse(text);
 }
 
 std::optional<std::uint32_t> parse_number(std::string_view text, std::uint32_t most) {

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-// Small strings that the API server would have checked: names (RFC 1123), addresses, numbers and paths. The folder
+// Small strings that the API server would have checked: names (RFC 1123), numbers and paths. The folder
 // source has no API server before it, and names end up in fixed-size fields of BPF maps.
 #pragma once
 
@@ -7,8 +7,6 @@
 #include <optional>
 #include <string>
 #include <string_view>
-
-#include "underpass/ip_address.h"
 
 namespace underpass::k8s {
 
@@ -19,8 +17,11 @@ bool is_dns_label(std::string_view text);
 // all.
 bool is_dns_subdomain(std::string_view text);
 
-// As IpAddress::parse, and nothing behind a NUL.
-std::optional<IpAddress> parse_ip(const std::string& text);
+// Of ASCII.
+char to_lower(char c);
+
+// Name of a field of HTTP: a token (RFC 9110, section 5.6.2).
+bool is_header_name(std::string_view text);
 
 // A whole number in its shortest form, no sign and no leading zero; one above `most` is `most` and one.
 std::optional<std::uint32_t> parse_number(std::string_view text, std::uint32_t most);

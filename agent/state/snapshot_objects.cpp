@@ -23,6 +23,7 @@ auto in_its_map(Snapshot& snapshot, const ObjectKey& key, const Use& use) {
   if (key.kind == "Node") return use(snapshot.nodes, key.id.name);
   if (key.kind == "AuthorizationPolicy") return use(snapshot.authorization_policies, key.id);
   if (key.kind == "PeerAuthentication") return use(snapshot.peer_authentications, key.id);
+  if (key.kind == "RequestAuthentication") return use(snapshot.request_authentications, key.id);
   if (key.kind == "Mesh") return use(snapshot.mesh, key.id.name);
   assert(key.kind == "Pod");
   return use(snapshot.pods, key.id);
@@ -91,9 +92,7 @@ void note(const ObjectKey& key, model::Changes& changes) {
 }
 
 void note_problem(const ObjectKey& key, model::Changes& changes) {
-  if (key.kind == "AuthorizationPolicy" || key.kind == "PeerAuthentication" || key.kind == "Mesh") {
-    changes.policies = true;
-  }
+  if (model::is_policy_kind(key.kind)) changes.policies = true;
 }
 
 }  // namespace underpass::state

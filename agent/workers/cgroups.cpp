@@ -10,6 +10,9 @@
 #include <iterator>
 #include <set>
 #include <sstream>
+#include <string>
+
+#include "underpass/worker_protocol.h"
 
 namespace underpass::workers {
 namespace {
@@ -20,12 +23,12 @@ struct Limit {
   const char* controller;
   const char* v2_file;
   const char* v1_file;
-  const char* value;
+  std::uint64_t value;
 };
 // Far above what a worker needs, and far below what would hurt a node.
 constexpr std::array kLimits{
-    Limit{"memory", "memory.max", "memory.limit_in_bytes", "536870912"},
-    Limit{"pids", "pids.max", "pids.max", "128"},
+    Limit{"memory", "memory.max", "memory.limit_in_bytes", worker::kMemoryLimit},
+    Limit{"pids", "pids.max", "pids.max", 128},
 };
 
 Result<void> make_folder(const std::string& path) {
@@ -95,10 +98,10 @@ Result<Cgroups::Place> Cgroups::add_worker(const std::string& name) const {
   if (auto done = make_folder(place.cgroup); !done) return std::unexpected(done.error());
   place.procs.push_back(place.cgroup + "/cgroup.procs");
   for (const auto& limit : kLimits) {
-    if (write_file(place.cgroup + "/" + limit.v2_file, limit.value)) continue;
+    if (write_file(place.cgroup + "/" + limit.v2_file, std::to_string(limit.value))) continue;
     if (const auto v1 = v1_.find(limit.controller); v1 != v1_.end()) {
       const std::string in_v1 = v1->second + "/" + folder;
-      if (make_folder(in_v1) && write_file(in_v1 + "/" + limit.v1_file, limit.value)) {
+      if (make_folder(in_v1) && write_file(in_v1 + "/" + limit.v1_file, std::to_string(limit.value))) {
         place.procs.push_back(in_v1 + "/cgroup.procs");
         continue;
       }

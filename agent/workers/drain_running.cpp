@@ -8,6 +8,7 @@
 
 #include <filesystem>
 #include <fstream>
+#include <string_view>
 #include <utility>
 
 #include "agent/dataplane/host.h"
@@ -32,7 +33,12 @@ fs::path cgroup_of(pid_t pid) {
   const auto mount = dataplane::find_cgroup_root();
   std::ifstream lines("/proc/" + std::to_string(pid) + "/cgroup");
   for (std::string line; mount && std::getline(lines, line);)
-    if (line.starts_with("0::/")) return fs::path(*mount) / line.substr(4);
+    if (line.starts_with("0::/")) {
+      // In a container "/../../underpass/worker-shop": what is below the root that both have.
+      std::string_view below(line);
+      for (below.remove_prefix(4); below.starts_with("../");) below.remove_prefix(3);
+      return fs::path(*mount) / below;
+    }
   return {};
 }
 

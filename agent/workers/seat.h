@@ -28,6 +28,9 @@ inline constexpr auto kSilence = std::chrono::seconds(10);
 // Dial sockets that a worker gets in a second at the most: to make them is the agent's time.
 inline constexpr std::size_t kDialsASecond = 50'000;
 
+// So long after somebody followed requests last they are still told.
+inline constexpr auto kFollowed = std::chrono::seconds(5);
+
 struct Seat {
   compile::WorkerPlan plan;
   std::uint32_t number = 0;  // up_worker.number
@@ -38,6 +41,7 @@ struct Seat {
   Clock::time_point seated;  // when it came
   bool greeted = false;      // hello, and what it brought, is heard
   bool ready = false;        // a routing table is in force
+  bool follows = false;      // it was told to tell requests
   // Of another version than this agent's: takes over from `current` when it is ready.
   std::unique_ptr<Worker> successor;
 

@@ -27,7 +27,8 @@ std::vector<worker::Listener> wanted_listeners(const compile::WorkerPod& pod) {
   std::vector<worker::Listener> out;
   for (const bool v6 : {false, true})
     if (v6 ? pod.v6 : pod.v4)
-      for (const bool inbound : {false, true}) out.push_back({.inbound = inbound, .v6 = v6});
+      for (const bool inbound : {false, true})
+        if (inbound || !pod.inbound_only) out.push_back({.inbound = inbound, .v6 = v6});
   return out;
 }
 

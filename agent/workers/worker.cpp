@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "agent/workers/worker.h"
 
+#include <poll.h>
 #include <signal.h>
 #include <sys/syscall.h>
 #include <sys/wait.h>
@@ -35,6 +36,11 @@ Result<bool> send_one(int socket, const Outgoing& packet) {
   fds.reserve(packet.fds.size());
   for (const auto& fd : packet.fds) fds.push_back(fd.get());
   return send_packet(socket, packet.text, fds);
+}
+
+bool is_readable(int fd) {
+  pollfd one{.fd = fd, .events = POLLIN, .revents = 0};
+  return ::poll(&one, 1, 0) == 1;
 }
 
 }  // namespace
@@ -91,10 +97,14 @@ class Worker::Impl : public std::enable_shared_from_this<Worker::Impl> {
   [[nodiscard]] std::chrono::steady_clock::time_point last_heard() const { return last_heard_; }
 
  private:
+  // A wait may be over for nothing: Asio uses what it keeps of a descriptor that was closed again for the next one that
+  // is opened, with an event of the former's that was on its way. The next one is this, where a worker follows another.
   void await_end() {
     pidfd_.async_wait(stream_descriptor::wait_read,
                       [self = shared_from_this()](const boost::system::error_code& error) {
                         if (error || self->closed_) return;
+                        if (!is_readable(self->pidfd_.native_handle())) return self->await_end();
+                        self->take_last_packets();
                         self->events_.lost(describe_end(self->pid_), true);
                       });
   }
@@ -119,6 +129,18 @@ class Worker::Impl : public std::enable_shared_from_this<Worker::Impl> {
       auto message = worker::decode((*packet)->text);
       if (!message) return give_up("what it says is not understood: " + message.error().message);
       std::visit([&](const auto& known) { take(known, std::move((*packet)->fds)); }, *message);
+    }
+  }
+
+  // What it said of its requests before it ended counts.
+  void take_last_packets() {
+    for (std::size_t taken = 0; control_.is_open() && taken < kMaxQueued; ++taken) {
+      const auto packet = receive_packet(control_.native_handle());
+      if (!packet || !*packet || (*packet)->is_end()) return;
+      auto message = worker::decode((*packet)->text);
+      if (!message) return;
+      if (const auto* metrics = std::get_if<worker::Metrics>(&*message)) events_.metrics(*metrics);
+      if (auto* requests = std::get_if<worker::Requests>(&*message)) events_.requests(std::move(*requests));
     }
   }
 
@@ -154,6 +176,8 @@ class Worker::Impl : public std::enable_shared_from_this<Worker::Impl> {
   void take(const worker::Configured& message, std::vector<UniqueFd>) { events_.configured(message); }
   void take(const worker::Want& message, std::vector<UniqueFd>) { events_.want(message); }
   void take(const worker::Report& message, std::vector<UniqueFd>) { report_ = message; }
+  void take(const worker::Metrics& message, std::vector<UniqueFd>) { events_.metrics(message); }
+  void take(const worker::Requests& message, std::vector<UniqueFd>) { events_.requests(message); }
   template <typename T>
   void take(const T&, std::vector<UniqueFd>) {
     give_up("it says what only an agent says");

@@ -31,6 +31,8 @@ class Worker {
     std::function<void()> ready;
     std::function<void(const worker::Configured&)> configured;
     std::function<void(const worker::Want&)> want;
+    std::function<void(const worker::Metrics&)> metrics;
+    std::function<void(worker::Requests)> requests;
     // The process has ended, or does not speak the protocol (then it still runs).
     std::function<void(const std::string& why, bool ended)> lost;
   };

@@ -9,6 +9,7 @@
 
 #include <chrono>
 #include <cstdint>
+#include <functional>
 #include <map>
 #include <memory>
 #include <optional>
@@ -36,6 +37,9 @@ struct Options {
   std::string run_dir;
   std::string cgroup_root;
   std::string log_level;
+  // What a worker, by its name, says of requests; also one that is to go. Called on the io_context.
+  std::function<void(const std::string& worker, const worker::Metrics&)> on_metrics;
+  std::function<void(const std::string& worker, worker::Requests)> on_requests;
 };
 
 // A worker as operators see it.
@@ -74,6 +78,8 @@ class Workers {
               const std::map<NetnsCookie, std::string>& netns_paths, dataplane::Dataplane* dataplane);
   // Once a second.
   void tick();
+  // Somebody follows requests, and goes on if this is called again within a few seconds.
+  void follow_requests();
   // Before the dataplane goes: takes every pod out of its worker's hands, and drains.
   void leave_all();
 

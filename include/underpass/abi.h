@@ -14,7 +14,7 @@
 
 /* Raise it with every change of a key, a value or the meaning of a number below. Sockets that live through an upgrade
  * keep the old sk_msg program and its maps, so an agent refuses pinned maps of another layout instead of guessing. */
-#define UP_LAYOUT 6
+#define UP_LAYOUT 8
 
 #define UP_NS_NAME_LEN 64   /* RFC 1123 label, 63 + NUL */
 #define UP_POD_NAME_LEN 256 /* RFC 1123 subdomain, 253 + NUL */
@@ -146,11 +146,13 @@ struct up_config {
 	__u64 watched_ns;    /* every recv() since then is seen by up_recv; 0: none is */
 	__u64 host_netns;    /* the node's own network namespace, 0: not known */
 	__u64 pods_cgroup;   /* id of the cgroup below which all pods are, 0: not known */
-	__u32 pods_level;    /* how deep below the root that is */
 	__u32 policed;       /* 1: some pod has a policy, or is captured */
 	__u32 deny_unknown;  /* 1: who is below pods_cgroup, and neither in up_pods nor in up_known, connects nowhere */
-	__u32 pad;
 };
+
+#define UP_CAPTURE_OUTBOUND 1u /* what it dials, if a worker is there */
+#define UP_CAPTURE_INBOUND 2u  /* what others dial of it, if a worker is there */
+#define UP_CAPTURE_MUST 4u     /* ... and if none is, it is refused: the worker decides whether it may */
 
 /* up_pods: HASH by netns cookie (__u64): the enrolled pods of this node. */
 struct up_pod {
@@ -162,7 +164,7 @@ struct up_pod {
 	__u32 identity;     /* of its service account, UP_IDENTITY_FIRST_ACCOUNT and up */
 	__u32 policy;       /* number of the set that says who may connect to it; 0: anybody */
 	__u32 excludes;     /* 1: it has rows in up_excluded */
-	__u32 capture;      /* 1: its connections go through a worker, if there is one */
+	__u32 capture;      /* UP_CAPTURE_...: which of its connections go through a worker */
 	__u32 pad;
 	struct up_addr ip4; /* its first address of each family, or zeros: what it dials from */
 	struct up_addr ip6;
@@ -331,7 +333,7 @@ struct up_sk {
 	struct up_addr dialled;
 	struct up_addr backend;
 	__u32 alone; /* 1: it has a source record and no connection's: one of the node's own processes, or up_conns was full */
-	__u32 pad;
+	__u32 errand; /* 1: of a worker's dial: it carries nothing, and goes where up_errands says */
 };
 
 /* up_services: HASH: where Services are dialled. An unspecified address (0.0.0.0, ::) means any that is in up_nodes. */
@@ -449,12 +451,13 @@ struct up_arrival {
 };
 
 #define UP_NO_CLAUSE 0xffffffffu
+#define UP_NO_WORKER 0xfffffffeu     /* in place of a clause: no worker was there to decide (UP_CAPTURE_MUST) */
 #define UP_POLICY_CLOSED 0xffffffffu /* a number that no set ever has: nobody connects */
 
 /* up_denied: HASH: how often a clause denied, or (silent) would have denied, or audited -> __u64. */
 struct up_denied_key {
 	__u32 set;
-	__u32 clause; /* UP_NO_CLAUSE: none allowed it, of a silent one: none in dry run would have */
+	__u32 clause; /* UP_NO_CLAUSE: none allowed it, of a silent one: none in dry run would have; UP_NO_WORKER */
 	__u32 end;    /* who was asked: UP_CLIENT in connect(), UP_SERVER when the SYN came */
 	__u32 silent;
 };
@@ -563,7 +566,7 @@ struct up_flow {
 	__u64 sent;
 	__u64 received;
 	__u32 policy; /* of a denied one: the set */
-	__u32 clause; /* ... and the clause; UP_NO_CLAUSE: no ALLOW matched */
+	__u32 clause; /* ... and the clause; UP_NO_CLAUSE: no ALLOW matched; UP_NO_WORKER */
 };
 
 /*
@@ -604,6 +607,18 @@ struct up_heartbeat {
 	__u32 pad;
 };
 
+/*
+ * up_errands: HASH -> __u8: where the worker of a pod may connect to on its own account, as the pod itself would: to ask
+ * an authorization provider. A Service's address, or a backend's.
+ */
+struct up_errand_key {
+	__u64 netns_cookie;
+	struct up_addr addr;
+	__be16 port;
+	__u16 pad;
+	__u32 pad2;
+};
+
 #define UP_HEARTBEAT_STALE_NS 5000000000ull
 
 /*
@@ -614,6 +629,7 @@ struct up_heartbeat {
  */
 #define UP_SO_PEER 0x7550    /* getsockopt, of an accepted connection: struct up_peer */
 #define UP_SO_CARRIES 0x7551 /* setsockopt, before a dial: __u64, up_peer.id of the connection that it will carry */
+#define UP_SO_ERRAND 0x7552  /* setsockopt, before a dial: __u32, 1: it carries nothing (up_errands) */
 
 /* Who is at the other end of a connection that a worker accepted, as the kernel knows it. */
 struct up_peer {
@@ -646,7 +662,7 @@ struct up_peer {
 #endif
 
 UP_ASSERT(sizeof(struct up_addr) == 16);
-UP_ASSERT(sizeof(struct up_config) == 72);
+UP_ASSERT(sizeof(struct up_config) == 64);
 UP_ASSERT(sizeof(struct up_pod) == 72 + UP_NS_NAME_LEN + UP_POD_NAME_LEN);
 UP_ASSERT(sizeof(struct up_excluded_key) == 16);
 UP_ASSERT(sizeof(struct up_ip_key) == 16);
@@ -684,6 +700,7 @@ UP_ASSERT(sizeof(struct up_traffic) == 40);
 UP_ASSERT(sizeof(struct up_flow) == 136);
 UP_ASSERT(sizeof(struct up_denied_key) == 16);
 UP_ASSERT(sizeof(struct up_worker) == 16);
+UP_ASSERT(sizeof(struct up_errand_key) == 32);
 UP_ASSERT(sizeof(struct up_listener_key) == 16);
 UP_ASSERT(sizeof(struct up_peer) == 96 + 2 * UP_POD_NAME_LEN + 4 * UP_NS_NAME_LEN);
 

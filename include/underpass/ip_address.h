@@ -21,8 +21,9 @@ class IpAddress {
   IpAddress() = default;  // ::
   explicit IpAddress(const up_addr& address) { std::memcpy(bytes_.data(), address.bytes, bytes_.size()); }
 
-  // Accepts what inet_pton accepts: no zone, no prefix, no leading zeros in IPv4.
+  // Accepts what inet_pton accepts: no zone, no prefix, no leading zeros in IPv4, and nothing behind a NUL.
   static std::optional<IpAddress> parse(const std::string& text) {
+    if (text.contains('\0')) return std::nullopt;
     IpAddress out;
     if (::inet_pton(AF_INET6, text.c_str(), out.bytes_.data()) == 1) return out;
     out.bytes_ = {0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0xff, 0xff};

@@ -3,27 +3,34 @@
 // the worker takes a whole one or keeps the one that it has.
 #pragma once
 
-#include <chrono>
 #include <cstdint>
 #include <map>
+#include <optional>
 #include <string>
 #include <vector>
 
 #include "underpass/ids.h"
+#include "underpass/model/policy.h"
+#include "underpass/proxy_settings.h"
 
 namespace underpass {
 
 // The format of the JSON below. A worker refuses another's.
-inline constexpr std::uint64_t kRoutingTableFormat = 1;
+inline constexpr std::uint64_t kRoutingTableFormat = 2;
 
-// spec.proxy of Mesh/default.
-struct ProxySettings {
-  unsigned threads = 2;                               // counts when a worker starts
-  std::chrono::milliseconds connect_timeout{10'000};  // of a dial
-  std::chrono::milliseconds idle_timeout{3'600'000};  // a connection without a byte either way; 0: for ever
-  std::chrono::milliseconds drain_timeout{45'000};    // a worker that goes lets its connections end so long
+// What is spoken at a port of a pod, by the Service's appProtocol, else by the port's name (Istio's protocol
+// selection). A port that is neither declared nor named is looked at: kDetect.
+enum class PortProtocol : std::uint8_t { kDetect, kTcp, kHttp1, kHttp2, kGrpc };
 
-  bool operator==(const ProxySettings&) const = default;
+// What policy asks of requests to one kind of pods. Made by the agent, which has sorted out whose selectors match.
+struct HttpPolicySet {
+  std::vector<model::AuthorizationPolicy> policies;  // CUSTOM, DENY, ALLOW and AUDIT that apply, with L4 ones
+  std::vector<model::RequestAuthentication> authentications;
+  // A policy of its scope was never understood: nothing but the excluded ports is let in. Which one, for the log.
+  std::string closed_by;
+  std::string why_closed;
+
+  bool operator==(const HttpPolicySet&) const = default;
 };
 
 struct RoutingTable {
@@ -31,14 +38,28 @@ struct RoutingTable {
     NetnsCookie netns = 0;
     NamespacedName id;
     std::string identity;  // spiffe://...
+    std::map<std::string, std::string> labels;
+    std::map<std::uint16_t, PortProtocol> ports;
+    std::optional<std::uint32_t> policies;  // index of `policy_sets`; none: no policy concerns it
 
     bool operator==(const Pod&) const = default;
+  };
+
+  struct Provider {
+    model::ExtAuthzProvider settings;
+    std::vector<IpAddress> addresses;  // of its Service, in the order in which they are tried; none: it has none
+
+    bool operator==(const Provider&) const = default;
   };
 
   std::uint64_t revision = 0;  // greater than that of every earlier one for this worker
   ProxySettings settings;
   std::vector<Pod> pods;                            // whose connections it takes
   std::map<std::uint32_t, std::string> identities;  // the SPIFFE ids that up_peer.identity numbers
+  std::string trust_domain = "cluster.local";
+  std::vector<HttpPolicySet> policy_sets;
+  std::map<std::string, Provider> providers;  // that a policy names, by name
+  std::map<std::string, std::string> jwks;    // by jwks_uri: what was fetched last. Not there: nothing ever was
 
   bool operator==(const RoutingTable&) const = default;
 };

@@ -52,6 +52,14 @@ inline std::optional<std::uint64_t> parse_id(std::string_view text) {
   return id;
 }
 
+// Nothing for a negative one, and one that is not whole.
+inline std::optional<std::uint64_t> whole_number(const boost::json::value& value) {
+  if (const auto* plain = value.if_uint64()) return *plain;
+  const auto* with_sign = value.if_int64();
+  if (with_sign == nullptr || *with_sign < 0) return std::nullopt;
+  return static_cast<std::uint64_t>(*with_sign);
+}
+
 // An object of which every member is asked for. The value that it looks at must outlive it.
 class Object {
  public:
@@ -77,21 +85,17 @@ class Object {
                 std::uint64_t most = std::numeric_limits<Number>::max()) {
     const auto* value = member(name);
     if (value == nullptr) return 0;
-    std::uint64_t number = 0;
-    if (const auto* plain = value->if_uint64()) {
-      number = *plain;
-    } else if (const auto* with_sign = value->if_int64(); with_sign != nullptr && *with_sign >= 0) {
-      number = static_cast<std::uint64_t>(*with_sign);
-    } else {
+    const auto number = whole_number(*value);
+    if (!number) {
       problem_.add(path_of(name), "not a whole number");
       return 0;
     }
-    if (number < least || number > most) {
+    if (*number < least || *number > most) {
       problem_.add(path_of(name),
-                   std::to_string(number) + ": must be from " + std::to_string(least) + " to " + std::to_string(most));
+                   std::to_string(*number) + ": must be from " + std::to_string(least) + " to " + std::to_string(most));
       return 0;
     }
-    return static_cast<Number>(number);
+    return static_cast<Number>(*number);
   }
 
   // A number that may need all 64 bits: a string, since other readers of JSON round such numbers.

@@ -15,6 +15,7 @@
 #include <utility>
 #include <variant>
 
+#include "underpass/request_codec.h"
 #include "underpass/result.h"
 #include "underpass/strict_json.h"
 #include "underpass/worker_protocol.h"
@@ -64,6 +65,19 @@ inline object encode(const Report& m) {
           {"logLinesLost", m.log_lines_lost},
           {"dials", std::move(dials)}};
 }
+inline object encode(const FollowRequests& m) { return {{"type", "follow-requests"}, {"on", m.on}}; }
+inline object encode(const Metrics& m) {
+  array series;
+  for (const auto& one : m.series) series.emplace_back(encode(one));
+  array notices;
+  for (const auto& one : m.notices) notices.emplace_back(encode(one));
+  return {{"type", "metrics"}, {"series", std::move(series)}, {"notices", std::move(notices)}};
+}
+inline object encode(const Requests& m) {
+  array flows;
+  for (const auto& flow : m.flows) flows.emplace_back(encode(flow));
+  return {{"type", "requests"}, {"flows", std::move(flows)}, {"skipped", m.skipped}};
+}
 
 inline Listeners decode_listeners(Object& top, Problem& problem) {
   Listeners out{.netns = top.id("netns"), .listeners = {}};
@@ -104,6 +118,18 @@ inline Report decode_report(Object& top, Problem& problem) {
   return out;
 }
 
+// At most `most` elements of an array, each decoded.
+template <typename T, typename Decode>
+std::vector<T> decode_some(Object& top, std::string_view name, std::size_t most, Problem& problem, Decode decode) {
+  std::vector<T> out;
+  top.array(name, [&](const boost::json::value& value, const std::string& path) {
+    if (problem) return;
+    if (out.size() >= most) return problem.add(top.path_of(name), "more than " + std::to_string(most));
+    out.push_back(decode(value, path, problem));
+  });
+  return out;
+}
+
 // Members are read in the order in which they are written here: initialiser lists are evaluated from left to right.
 inline const std::map<std::string, std::function<Message(Object&, Problem&)>, std::less<>>& decoders() {
   static const std::map<std::string, std::function<Message(Object&, Problem&)>, std::less<>> kDecoders{
@@ -132,6 +158,18 @@ inline const std::map<std::string, std::function<Message(Object&, Problem&)>, st
          return Want{.netns = o.id("netns"), .v6 = o.boolean("v6"), .count = o.number("count")};
        }},
       {"report", [](Object& o, Problem& problem) -> Message { return decode_report(o, problem); }},
+      {"follow-requests", [](Object& o, Problem&) -> Message { return FollowRequests{.on = o.boolean("on")}; }},
+      {"metrics",
+       [](Object& o, Problem& problem) -> Message {
+         return Metrics{
+             .series = decode_some<RequestSeries>(o, "series", kSeriesPerPacket, problem, decode_series),
+             .notices = decode_some<PolicyNoticeCount>(o, "notices", kNoticesPerPacket, problem, decode_notice)};
+       }},
+      {"requests",
+       [](Object& o, Problem& problem) -> Message {
+         return Requests{.flows = decode_some<RequestFlow>(o, "flows", kFlowsPerPacket, problem, decode_flow),
+                         .skipped = o.number("skipped")};
+       }},
   };
   return kDecoders;
 }

@@ -15,12 +15,19 @@
 #include <vector>
 
 #include "underpass/ids.h"
+#include "underpass/policy_notice.h"
+#include "underpass/request_flow.h"
+#include "underpass/request_series.h"
 
 namespace underpass::worker {
 
-inline constexpr std::uint64_t kProtocol = 1;
+inline constexpr std::uint64_t kProtocol = 2;
 inline constexpr std::size_t kMaxPacket = 64 * 1024;
 inline constexpr std::size_t kMaxDescriptors = 250;  // SCM_MAX_FD is 253
+
+// What a worker's control group lets it have. Near that it takes no new requests, so that those under way live on.
+inline constexpr std::uint64_t kMemoryLimit = 512ull << 20;
+inline constexpr std::uint64_t kMemoryShort = kMemoryLimit / 4 * 3;
 
 // Numbers of the descriptors that a worker starts with, beside 0 (/dev/null), 1 (access log) and 2 (log).
 inline constexpr int kControlListenerFd = 3;  // bound, not listening yet: so SO_PEERCRED of it is the worker
@@ -62,6 +69,10 @@ struct Forget {
 struct Drain {};
 // With two descriptors that take the places of 1 and 2: those of an agent that adopted the worker.
 struct Logs {};
+// Somebody follows flows, or does no more: then requests are told as Requests, otherwise only those that were denied.
+struct FollowRequests {
+  bool on = false;
+};
 
 // --- from the worker ------------------------------------------------------------------------------------------------
 
@@ -94,7 +105,20 @@ struct Report {
   std::uint64_t log_lines_lost = 0;                                      // nobody took them
   std::map<NetnsCookie, std::pair<std::uint64_t, std::uint64_t>> dials;  // sockets that are left: IPv4, IPv6
 };
+// Every second where requests ended: what came since the packet before, in as many packets as it needs, so that what
+// an agent has heard of is counted once, whatever becomes of the worker. Of what pods a worker may speak, the agent
+// knows.
+struct Metrics {
+  std::vector<RequestSeries> series;       // at most kSeriesPerPacket
+  std::vector<PolicyNoticeCount> notices;  // at most kNoticesPerPacket
+};
+// As often, where there are some.
+struct Requests {
+  std::vector<RequestFlow> flows;  // at most kFlowsPerPacket
+  std::uint64_t skipped = 0;       // more than a worker keeps, since the packet before
+};
 
-using Message = std::variant<Config, Listeners, Dials, Forget, Drain, Logs, Hello, Ready, Configured, Want, Report>;
+using Message = std::variant<Config, Listeners, Dials, Forget, Drain, Logs, Hello, Ready, Configured, Want, Report,
+                             FollowRequests, Metrics, Requests>;
 
 }  // namespace underpass::worker

@@ -77,6 +77,9 @@ Outcome measure(const Arguments& arguments, const Plan& plan) {
   add("services-scale", [&] { return measure_service_scale(plan); });
   add("policies", [&] { return measure_policies(node, plan); });
   add("proxy", [&] { return measure_proxy(plan); });
+  add("http", [&] { return measure_http(plan); });
+  add("authz", [&] { return measure_authz(plan); });
+  add("kubernetes", [&] { return measure_kubernetes(plan); });
   outcome.auto_problem = node.auto_problem();
   return outcome;
 }
@@ -108,7 +111,7 @@ void add_run_options(CLI::App& app, Arguments& arguments) {
   app.add_flag("--quick", arguments.quick, "Three short rounds: for a look, not for a number to quote");
   app.add_option("--only", arguments.only,
                  "Groups to run, of: rtt, rtt-sleep, rtt-2cpu, bulk, connect, wrk, memory, unenrolled, services, "
-                 "services-scale, policies, proxy")
+                 "services-scale, policies, proxy, http, authz, kubernetes")
       ->delimiter(',')
       ->check(CLI::IsMember(std::vector<std::string>(kGroups.begin(), kGroups.end())))
       ->option_text("GROUP,...");

@@ -17,8 +17,9 @@ namespace {
 namespace fs = test::fs;
 
 constexpr std::uint16_t kServerPort = 8080;
-// Where haproxy listens; a pair says so as of a Service, since the client dials something else than the server.
+// Where these listen; a pair says so as of a Service, since the client dials something else than the server.
 constexpr const char* kHaproxy = "127.0.0.1";
+constexpr const char* kNghttpx = "127.0.0.2";
 
 test::Settings captured(const std::string& mode) {
   return {.mesh = "enabled", .short_circuit = mode, .capture = "always"};
@@ -58,12 +59,33 @@ std::vector<pid_t> processes_in(const fs::path& cgroup) {
   return out;
 }
 
+std::string rule_of(int i) {
+  const std::string number = std::to_string(i);
+  const std::string source = i % 4 == 3 ? R"("namespaces": ["team-)" + number + R"("])"
+                                        : R"("principals": ["cluster.local/ns/)" + number + R"(/sa/client"])";
+  const std::string path = i % 3 == 0   ? "/api/v1/items/" + number
+                           : i % 3 == 1 ? "/api/v1/users/" + number + "/*"
+                                        : "*/file-" + number + ".json";
+  return R"({"from": [{"source": {)" + source +
+         R"(}}], "to": [{"operation": {"methods": ["GET", "HEAD"], "paths": [")" + path + R"("]}}]})";
+}
+
+std::string rules_text(const std::string& ns, int rules) {
+  std::string out =
+      R"({"apiVersion": "security.istio.io/v1", "kind": "AuthorizationPolicy", "metadata": {"namespace": ")" + ns +
+      R"(", "name": "rules"}, "spec": {"action": "ALLOW", "rules": [)";
+  for (int i = 0; i + 1 < rules; ++i) out += rule_of(i) + ", ";
+  return out + R"({"from": [{"source": {"namespaces": [")" + ns +
+         R"("]}}], "to": [{"operation": {"methods": ["GET"], "paths": ["/"]}}]}]}})" + "\n";
+}
+
 }  // namespace
 
-Relays::Relays(int relay_cpu, int ends_cpu)
+Relays::Relays(int relay_cpu, int ends_cpu, Speak speak)
     : relay_cpu_(relay_cpu),
       ends_cpu_(ends_cpu),
-      world_({.mesh = "enabled", .short_circuit = "off"}, test::usual_state(), {.watchpoints = "auto"}) {
+      world_({.mesh = "enabled", .short_circuit = "off"}, test::usual_state(),
+             {.watchpoints = "auto", .output = "/dev/null"}) {
   world_.objects.put_text("mesh.yaml",
                           "apiVersion: underpass.dev/v1alpha1\nkind: Mesh\nmetadata:\n  name: default\n"
                           "spec: {proxy: {threads: 1}}\n");
@@ -83,7 +105,20 @@ Relays::Relays(int relay_cpu, int ends_cpu)
     test::set_sysctl(world_.at(pod).netns, "net.ipv4.ip_local_port_range", "1024 65000");
   }
   for (const pid_t pid : ours()) pin(pid, relay_cpu_);
-  for (const Pair& pair : {haproxy(), haproxy_in_mesh()}) haproxies_.emplace(pair.variant, start_haproxy(pair));
+  for (const Pair& pair : {haproxy(), haproxy_in_mesh()}) start(pair, haproxy_command(pair, speak));
+  if (speak == Speak::kTcp) return;
+  start(nghttpx(),
+        {"nghttpx", "--single-process", "--workers=1", "--no-ocsp", "--conf=/dev/null", "--errorlog-file=/dev/null",
+         "--frontend=" + std::string(kNghttpx) + "," + std::to_string(Pair::kServicePort) + ";no-tls",
+         "--backend=" + nghttpx().host + "," + std::to_string(kServerPort) + ";;proto=h2"});
+}
+
+void Relays::have_rules(const std::string& ns, int rules) {
+  world_.objects.put(test::NamespaceObject{ns, captured("off")});
+  for (const char* end : {"-client", "-server"}) world_.add_pod(ns, ns + end);
+  world_.objects.put_text(ns + "-rules.yaml", rules_text(ns, rules));
+  for (const char* end : {"-client", "-server"}) wait_captured(ns + end);
+  for (const pid_t pid : ours()) pin(pid, relay_cpu_);
 }
 
 void Relays::wait_captured(const std::string& pod) const {
@@ -99,18 +134,26 @@ std::vector<pid_t> Relays::ours() const {
   return out;
 }
 
-test::Process Relays::start_haproxy(const Pair& pair) const {
+std::vector<std::string> Relays::haproxy_command(const Pair& pair, Speak speak) const {
   fs::create_directories(folder());
   const fs::path config = folder() / (pair.variant + ".cfg");
   std::ofstream out(config);
   out << "global\n  nbthread 1\n  maxconn 4096\n  tune.bufsize 65536\n"  // as large as the worker's
-      << "defaults\n  mode tcp\n  timeout connect 5s\n  timeout client 1h\n  timeout server 1h\n"
+      << "defaults\n  mode " << (speak == Speak::kTcp ? "tcp" : "http\n  http-reuse always")
+      << "\n  timeout connect 5s\n  timeout client 1h\n  timeout server 1h\n"
       << "frontend relay\n  bind " << pair.address(0).to_string() << "\n  default_backend pod\n"
       << "backend pod\n  server pod " << test::Address::of(pair.host, kServerPort).to_string() << "\n";
   if (!out.flush()) throw std::runtime_error("cannot write " + config.string());
-  test::Process process({.argv = {"taskset", "-c", std::to_string(relay_cpu_), "haproxy", "-db", "-f", config.string()},
-                         .netns = pair.client.netns,
-                         .cgroup = pair.client.cgroup});
+  return {"haproxy", "-db", "-f", config.string()};
+}
+
+void Relays::start(const Pair& pair, std::vector<std::string> argv) {
+  argv.insert(argv.begin(), {"taskset", "-c", std::to_string(relay_cpu_)});
+  const auto& process =
+      others_
+          .emplace(pair.variant,
+                   test::Process({.argv = std::move(argv), .netns = pair.client.netns, .cgroup = pair.client.cgroup}))
+          .first->second;
   const bool up = test::eventually(test::seconds(10), [&] {
     try {
       test::connect_from({.netns = pair.client.netns}, pair.address(0));
@@ -119,8 +162,7 @@ test::Process Relays::start_haproxy(const Pair& pair) const {
       return false;
     }
   });
-  if (!up) throw std::runtime_error("haproxy does not answer: " + process.err());
-  return process;
+  if (!up) throw std::runtime_error(pair.variant + " does not answer: " + process.err());
 }
 
 Pair Relays::between(const std::string& variant, const std::string& client, const std::string& server,
@@ -144,6 +186,17 @@ Pair Relays::haproxy() const {
   return pair;
 }
 
+Pair Relays::nghttpx() const {
+  Pair pair = direct();
+  pair.variant = "nghttpx";
+  pair.service = kNghttpx;
+  return pair;
+}
+
+Pair Relays::of_namespace(const std::string& variant, const std::string& ns) const {
+  return between(variant, ns + "-client", ns + "-server", world_.sandbox.cgroup());
+}
+
 Pair Relays::haproxy_in_mesh() const {
   Pair pair = between("haproxy in mesh", "tcp-client", "tcp-server", world_.sandbox.cgroup());
   pair.service = kHaproxy;
@@ -152,7 +205,7 @@ Pair Relays::haproxy_in_mesh() const {
 
 double Relays::cpu_seconds(const Pair& pair) const {
   if (pair.variant == "direct") return 0;
-  if (const auto it = haproxies_.find(pair.variant); it != haproxies_.end()) return cpu_seconds_of(it->second.pid());
+  if (const auto it = others_.find(pair.variant); it != others_.end()) return cpu_seconds_of(it->second.pid());
   double sum = 0;
   for (const pid_t pid : ours()) sum += cpu_seconds_of(pid);
   return sum;
@@ -161,7 +214,8 @@ double Relays::cpu_seconds(const Pair& pair) const {
 void Relays::check_way(const Pair& pair, const up_stats& before) const {
   const up_stats after = stats();
   const auto went = [&](up_way way) { return after.connections[way] - before.connections[way]; };
-  const bool proxied = pair.variant.starts_with("worker"), in_mesh = pair.variant == "haproxy in mesh";
+  const bool in_mesh = pair.variant == "haproxy in mesh",
+             proxied = !in_mesh && pair.variant != "direct" && !others_.contains(pair.variant);
   if ((went(UP_WAY_PROXIED) > 0) != proxied || (went(UP_WAY_DIRECT) > 0) != in_mesh)
     throw std::runtime_error("variant " + pair.variant + ": " + std::to_string(went(UP_WAY_PROXIED)) + " proxied, " +
                              std::to_string(went(UP_WAY_DIRECT)) + " direct");

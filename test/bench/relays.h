@@ -1,6 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 // The ground of the rows of the proxy: pairs of pods with the worker between them, and a pair without a mesh with
-// haproxy in the worker's place: in the client's network namespace, one thread, TCP only, no log.
+// haproxy or nghttpx in the worker's place: in the client's network namespace, one thread, no log.
+//
+// Workers write a line for each request or connection, to /dev/null; the others write none.
 //
 // Relays are on one CPU, with everything that is theirs: for the worker that is the agent too, which makes its sockets.
 // Client and server are on the other.
@@ -18,13 +20,20 @@ namespace underpass::bench {
 
 class Relays {
  public:
-  Relays(int relay_cpu, int ends_cpu);
+  enum class Speak { kTcp, kHttp };  // what haproxy relays
+
+  Relays(int relay_cpu, int ends_cpu, Speak speak);
+
+  // Pods of `ns` with so many rules for HTTP, of which the last lets the client in; waits until they are in force.
+  void have_rules(const std::string& ns, int rules);
 
   [[nodiscard]] Pair direct() const;
   [[nodiscard]] Pair haproxy() const;
   [[nodiscard]] Pair haproxy_in_mesh() const;  // ... between enrolled pods: the mesh's own part is in it too
   [[nodiscard]] Pair worker() const;           // its legs are TCP
   [[nodiscard]] Pair short_circuit() const;    // ... or socket to socket where they may be
+  [[nodiscard]] Pair nghttpx() const;          // only with Speak::kHttp
+  [[nodiscard]] Pair of_namespace(const std::string& variant, const std::string& ns) const;  // of have_rules()
 
   // CPU time that the relay of this pair has used so far, in seconds.
   [[nodiscard]] double cpu_seconds(const Pair& pair) const;
@@ -42,13 +51,14 @@ class Relays {
                              const std::string& cgroup) const;
   void wait_captured(const std::string& pod) const;
   [[nodiscard]] std::vector<pid_t> ours() const;
-  [[nodiscard]] test::Process start_haproxy(const Pair& pair) const;
+  [[nodiscard]] std::vector<std::string> haproxy_command(const Pair& pair, Speak speak) const;
+  void start(const Pair& pair, std::vector<std::string> argv);
 
   int relay_cpu_;
   int ends_cpu_;
   test::World world_;
   PlainCgroup plain_cgroup_;
-  std::map<std::string, test::Process> haproxies_;  // by variant
+  std::map<std::string, test::Process> others_;  // haproxy and nghttpx, by variant
 };
 
 }  // namespace underpass::bench

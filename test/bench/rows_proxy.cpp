@@ -1,14 +1,11 @@
 // SPDX-License-Identifier: Apache-2.0
-// The rows of connections through a worker: against haproxy as a TCP relay, against no relay at all, and with its legs
-// short-circuited.
-#include <list>
-
+// The rows of connections whose bytes a worker does not look into: against haproxy as a TCP relay, against no relay at
+// all, and with its legs short-circuited.
 #include "test/bench/many.h"
-#include "test/bench/relays.h"
+#include "test/bench/relay_rows.h"
 #include "test/bench/round_trip.h"
 #include "test/bench/rows.h"
 #include "test/bench/slices.h"
-#include "test/bench/web.h"
 
 namespace underpass::bench {
 namespace {
@@ -21,34 +18,16 @@ constexpr std::size_t kWriteBytes = 65536;
 constexpr int kAtOnce = 16;
 constexpr int kIdle = 2000;
 
-// What a slice gave, and for how many of what the relay's CPU time is told.
-struct Slice {
-  double value = 0;
-  double count = 0;
-};
+std::vector<Pair> all_of(const Relays& relays) {
+  return {relays.direct(), relays.haproxy(), relays.haproxy_in_mesh(), relays.worker(), relays.short_circuit()};
+}
 
-// A row, and one of the CPU time of the relays in the same slices: what client and server can do is not in that.
 std::vector<Row> measure_row(const Relays& relays, const Plan& plan, Row row, const std::string& of_what,
                              const std::vector<Pair>& pairs, const std::function<Slice(const Pair&)>& slice) {
-  Row cpu{.group = kGroup, .title = row.title + ": CPU time of the relay", .conditions = of_what, .unit = "µs"};
-  in_rounds(row, pairs, plan, [&](const Pair& pair) {
-    const up_stats stats = relays.stats();
-    const double before = relays.cpu_seconds(pair);
-    const Slice result = slice(pair);
-    relays.check_way(pair, stats);
-    if (pair.variant != "direct")
-      cpu.of(pair.variant).push_back((relays.cpu_seconds(pair) - before) * 1e6 / result.count);
-    return result.value;
-  });
   const Bound target = row.unit == "µs" ? Bound{Kind::kAtMost, 1.0} : Bound{Kind::kAtLeast, 1.0};
   row.comparisons = {{"worker", "haproxy", target}, {"worker", "haproxy in mesh"}, {"worker", "direct"},
                      {"worker, on", "haproxy"},     {"worker, on", "worker"},      {"haproxy", "direct"}};
-  cpu.comparisons = {{"worker", "haproxy"}, {"worker", "haproxy in mesh"}, {"worker, on", "haproxy"}};
-  return {row, cpu};
-}
-
-std::vector<Pair> all_of(const Relays& relays) {
-  return {relays.direct(), relays.haproxy(), relays.haproxy_in_mesh(), relays.worker(), relays.short_circuit()};
+  return measure_relays(relays, plan, std::move(row), of_what, pairs, slice);
 }
 
 std::vector<Row> measure_bulk_row(const Relays& relays, const Plan& plan) {
@@ -61,25 +40,6 @@ std::vector<Row> measure_bulk_row(const Relays& relays, const Plan& plan) {
                      "of a MiB", all_of(relays), [&](const Pair& pair) -> Slice {
                        const double rate = measure_many_bulks(pair, kBulks, kWriteBytes, plan.bulk);
                        return {rate, rate * 1e9 / 8 / (1 << 20) * plan.bulk.count() * 1.3};
-                     });
-}
-
-std::vector<Row> measure_web_row(const Relays& relays, const Plan& plan) {
-  const std::vector<Pair> pairs = all_of(relays);
-  std::list<WebServer> servers;
-  for (const Pair& pair : pairs) {
-    if (pair.variant == "direct") continue;  // and haproxy have one server
-    servers.emplace_back(pair, relays.folder() / pair.variant);
-  }
-  return measure_row(relays, plan,
-                     {.group = kGroup,
-                      .title = "through a relay, wrk → nginx, HTTP/1.1 keep-alive",
-                      .conditions = relays.cpus_text() + ", " + std::to_string(kWrkConnections) + " connections, " +
-                                    std::to_string(kWebBodyBytes) + " B body, " + seconds_text(plan.wrk, plan.rounds),
-                      .unit = "req/s"},
-                     "of a request", pairs, [&](const Pair& pair) -> Slice {
-                       const double rate = measure_requests(pair, plan.wrk);
-                       return {rate, rate * plan.wrk.count()};
                      });
 }
 
@@ -134,9 +94,9 @@ Row measure_memory_row(const Relays& relays) {
 }  // namespace
 
 std::vector<Row> measure_proxy(const Plan& plan) {
-  const Relays relays(plan.first_cpu, plan.second_cpu);
+  const Relays relays(plan.first_cpu, plan.second_cpu, Relays::Speak::kTcp);
   std::vector<Row> rows{measure_memory_row(relays)};
-  for (const auto& measure : {measure_bulk_row, measure_web_row, measure_connect_row, measure_trip_row})
+  for (const auto& measure : {measure_bulk_row, measure_connect_row, measure_trip_row})
     for (Row& row : measure(relays, plan)) rows.push_back(std::move(row));
   return rows;
 }

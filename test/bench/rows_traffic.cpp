@@ -125,14 +125,13 @@ std::vector<Row> measure_web(const Node& node, const Plan& plan) {
           .unit = "req/s"};
   const std::vector<Pair> pairs{node.direct(cpus), node.learned(cpus)};
   std::list<WebServer> servers;
-  std::map<std::string, WebServer*> server_of;
   WayCheck way(node);
   for (const Pair& pair : pairs) {
     plan.progress(row.title + ": " + pair.variant + " warms up");
-    server_of[pair.variant] = &servers.emplace_back(pair, node.folder() / pair.variant);
-    servers.back().measure(Seconds(1), way.watch(pair));
+    servers.emplace_back(pair, node.folder() / pair.variant);
+    measure_requests(pair, Seconds(1), way.watch(pair));
   }
-  in_rounds(row, pairs, plan, [&](const Pair& pair) { return server_of.at(pair.variant)->measure(plan.wrk); });
+  in_rounds(row, pairs, plan, [&](const Pair& pair) { return measure_requests(pair, plan.wrk).per_second; });
   row.comparisons = {{"short-circuit", "direct", Bound{Kind::kAtLeast, 1.6}, Bound{Kind::kAtLeast, 1.8}}};
   row.note = way.note();
   return {row};

@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
-// nginx in one pod and wrk in another: what an ordinary HTTP/1.1 service gets out of it.
+// An ordinary web server in one pod and its load in another: nginx and wrk over HTTP/1.1, nghttpd and h2load over
+// HTTP/2 without TLS.
 #pragma once
 
 #include <cstdint>
@@ -13,24 +14,31 @@ namespace underpass::bench {
 inline constexpr int kWrkConnections = 32;
 inline constexpr int kWebBodyBytes = 64;
 
-// wrk from pair.client: one thread, kWrkConnections keep-alive connections. Requests a second; throws when any request
-// failed. `while_open` runs in the middle: not to be used in a run that counts.
-double measure_requests(const Pair& pair, Seconds duration, const WhileOpen& while_open = {});
+inline constexpr int kStreams = 16;  // of a connection of HTTP/2, of which there are kHttp2Connections
+inline constexpr int kHttp2Connections = 8;
 
-// nginx with one worker (and no master, whose death would leave the worker behind), without access log, in pair.server;
-// every request is answered from memory.
+struct Load {
+  double per_second = 0;  // requests
+  double p99_us = 0;      // 99 of 100 were answered within this time
+};
+
+// wrk from pair.client: one thread, kWrkConnections keep-alive connections. Throws when any request failed.
+// `while_open` runs in the middle: not to be used in a run that counts.
+Load measure_requests(const Pair& pair, Seconds duration, const WhileOpen& while_open = {});
+// h2load from pair.client: one thread. Throws as well. It leaves a file in `folder`.
+Load measure_http2_requests(const Pair& pair, Seconds duration, const std::filesystem::path& folder);
+
+// nginx with one worker (and no master, whose death would leave the worker behind), or nghttpd with one thread: in
+// pair.server, without access log.
 class WebServer {
  public:
-  // Its files go to `folder`, which it makes. Returns once it answers.
-  WebServer(const Pair& pair, const std::filesystem::path& folder);
+  enum class Speaks { kHttp1, kHttp2 };
 
-  double measure(Seconds duration, const WhileOpen& while_open = {}) {
-    return measure_requests(pair_, duration, while_open);
-  }
+  // Its files go to `folder`, which it makes. Returns once it answers.
+  WebServer(const Pair& pair, const std::filesystem::path& folder, Speaks speaks = Speaks::kHttp1);
 
  private:
-  Pair pair_;
-  test::Process nginx_;
+  test::Process server_;
 };
 
 }  // namespace underpass::bench

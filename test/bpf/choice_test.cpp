@@ -101,15 +101,20 @@ TEST_CASE("choice: an address that is no Service's, one behind which nothing is 
   CHECK(choice.run() == kNoService);
 }
 
+// One sample in a thousand is implausible although the choice is even, so there is a second and a third one.
 TEST_CASE("choice: every slot as often as any other (chi-squared, p > 0.001)") {
   constexpr int kConnections = 50'000;
   for (const std::uint32_t slots : {2U, 3U, 16U, 100U}) {
     Choice choice;
     choice.fill(slots);
     choice.serve(slots);
-    std::vector<double> seen(slots);
-    for (int i = 0; i < kConnections; ++i) ++seen.at(static_cast<std::size_t>(choice.chosen()));
-    CHECK(is_plausible(seen, std::vector<double>(slots, static_cast<double>(kConnections) / slots)));
+    bool even = false;
+    for (int sample = 0; sample < 3 && !even; ++sample) {
+      std::vector<double> seen(slots);
+      for (int i = 0; i < kConnections; ++i) ++seen.at(static_cast<std::size_t>(choice.chosen()));
+      even = is_plausible(seen, std::vector<double>(slots, static_cast<double>(kConnections) / slots));
+    }
+    CHECK(even);
   }
 }
 

@@ -111,7 +111,7 @@ int backend_choose(void *ctx)
 	return 0;
 }
 
-__u32 policy_set = 0, identity = 0, clause = 0, would_deny = 0, audited = 0, would_not_allow = 0;
+__u32 policy_set = 0, identity = 0, clause = 0, would_deny = 0, audited = 0, would_not_allow = 0, bypassed = 0;
 
 /* Client and server as addresses and the server's port, `identity` of `policy_set`: 1 where it may be. Syscall programs
  * may sleep, and what may sleep must not look into an LPM trie. */
@@ -132,6 +132,7 @@ int policy_decide(struct __sk_buff *ctx)
 	would_deny = verdict.would_deny;
 	audited = verdict.audited;
 	would_not_allow = verdict.would_not_allow;
+	bypassed = verdict.bypassed;
 	result = verdict.allowed;
 	return 0;
 }

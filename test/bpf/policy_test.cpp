@@ -40,6 +40,7 @@ class Kernel {
     std::uint32_t would_deny = kNoClause;
     std::uint32_t audited = kNoClause;
     bool would_not_allow = false;
+    bool bypassed = false;
   };
   Answer ask(std::uint32_t number, const compile::Attempt& attempt) {
     auto& in = *decisions_->bss;
@@ -49,7 +50,7 @@ class Kernel {
     in.server.addr = attempt.server_ip.to_abi();
     in.server.port = htons(attempt.server_port);
     const bool allowed = decisions_.run(decisions_->progs.policy_decide) == 1;
-    return {allowed, in.clause, in.would_deny, in.audited, in.would_not_allow != 0};
+    return {allowed, in.clause, in.would_deny, in.audited, in.would_not_allow != 0, in.bypassed != 0};
   }
   // Entries of all maps of policy.
   std::size_t entries() {
@@ -118,6 +119,9 @@ TEST_CASE("policy: the kernel decides as the objects say") {
       CAPTURE(world);
       CAPTURE(compile::to_text(set));
       REQUIRE(answer.allowed == wanted.allowed);
+      const bool by_clause = wanted.allowed && wanted.decided_by >= 0;
+      REQUIRE(answer.bypassed == (by_clause && set.clauses.at(static_cast<std::size_t>(wanted.decided_by)).effect ==
+                                                   compile::Effect::kBypass));
       REQUIRE(answer.clause == static_cast<std::uint32_t>(wanted.decided_by));
       REQUIRE(answer.would_deny == first_of(wanted.would_deny));
       REQUIRE(answer.audited == first_of(wanted.audited));

@@ -3,7 +3,7 @@
 // what comes out must be expected.txt, byte for byte. UNDERPASS_UPDATE_GOLDEN=1 writes it instead: read the diff then.
 //
 // facts.json says what the node knows beside the objects:
-//   {"node": "node-a", "hostNetns": 1, "detachedNamespaces": ["shop"],
+//   {"node": "node-a", "hostNetns": 1, "detachedNamespaces": ["shop"], "workersDecideHttp": true,
 //    "netns": {"shop/web": {"cookie": 7, "addresses": ["10.0.0.7"]}, "shop/db": {"error": "why there is none"}},
 //    "learned": [{"namespace": "shop", "owner": "Pod/web", "images": ["web:1"], "off": ["splice"]},
 //                {"namespace": "shop", "owner": "Pod/db", "images": []}]}
@@ -145,10 +145,14 @@ std::string run(const fs::path& folder) {
   auto facts = read_facts(folder / "facts.json");
   const auto snapshot = read_objects(folder / "objects");
   facts.options.trust_domain = snapshot.mesh.value_or(model::MeshConfig{}).trust_domain;
+  for (auto& [id, fact] : facts.netns)
+    if (const auto pod = snapshot.pods.find(id); fact && pod != snapshot.pods.end())
+      fact->path = pod->second.netns_path;
   compile::NamespaceIds ids;
   auto compiled = compile::compile_tables(snapshot, facts.netns, facts.options, ids);
-  auto out = compile::to_text(compiled) + compile_policies(snapshot, compiled);
-  out += compile::to_text(compile::plan_workers(snapshot, compiled));
+  const auto policies = compile_policies(snapshot, compiled);
+  auto out = compile::to_text(compiled) + policies;
+  out += compile::to_text(compile::WorkerPlanner().plan(snapshot, compiled));
   for (const auto& diagnostic : snapshot.diagnostics) out += to_text(diagnostic);
   return out + compile_services(snapshot, facts.options.node_name);
 }

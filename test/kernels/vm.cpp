@@ -2,6 +2,7 @@
 #include "test/kernels/vm.h"
 
 #include <boost/json.hpp>
+#include <cstdlib>
 #include <sstream>
 #include <stdexcept>
 
@@ -89,9 +90,13 @@ void read_steps(const fs::path& file, Measured& found) {
 }
 
 Measured boot(const std::string& kernel) {
+  Measured found;
+  if (kernel == kLongKernel && std::getenv("UNDERPASS_LONG") == nullptr) {
+    found.unavailable = "only with --long";
+    return found;
+  }
   prepare_once();
   const fs::path folder = kGround / kernel;
-  Measured found;
   if (fs::exists(folder / "unavailable")) {
     found.unavailable = first_line(folder / "unavailable");
     return found;

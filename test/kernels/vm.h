@@ -11,6 +11,8 @@ namespace underpass::kernels {
 
 // Names of the kernels as test/kernels/prepare knows them, oldest first.
 inline const std::vector<std::string> kKernels{"5.10", "6.1", "6.12", "sid"};
+// Between two others: booted by `scripts/test --long` only, since each takes minutes.
+inline const std::string kLongKernel = "6.12";
 
 struct Measured {
   std::string unavailable{};  // why there is no such kernel here; the rest is empty then

@@ -33,6 +33,7 @@ class Agent {
     std::vector<std::string> more{};  // further arguments
     std::string netns{};              // path of the network namespace that it takes for the node's own
     std::vector<int> drop_capabilities{};
+    std::string output{};  // file for the access log; empty: kept, for log()
   };
 
   explicit Agent(const Sandbox& sandbox) : Agent(sandbox, Options{}) {}

@@ -64,21 +64,23 @@ PolicySource draw_source(Dice& dice) {
   if (dice.one_in(8)) out.trust_domains = draw_strings(dice, kTrustDomains);
   if (dice.one_in(3)) out.ip_blocks = draw_blocks(dice);
   if (dice.one_in(8)) out.remote_ip_blocks = draw_blocks(dice);
-  if (dice.one_in(15)) out.needs_http = {"requestPrincipals"};
+  if (dice.one_in(15)) out.request_principals.values = {{model::StringMatch::Kind::kPresent, ""}};
   return out;
 }
 
 PolicyCondition draw_condition(Dice& dice) {
   using Key = PolicyCondition::Key;
   PolicyCondition out;
-  out.key = dice.pick<Key>({Key::kSourceIp, Key::kSourceNamespace, Key::kSourcePrincipal, Key::kRemoteIp,
-                            Key::kDestinationIp, Key::kDestinationIp, Key::kDestinationPort, Key::kHttp});
+  out.key =
+      dice.pick<Key>({Key::kSourceIp, Key::kSourceNamespace, Key::kSourcePrincipal, Key::kRemoteIp, Key::kDestinationIp,
+                      Key::kDestinationIp, Key::kDestinationPort, Key::kHeader, Key::kUnsupported});
   if (out.key == Key::kSourceNamespace) out.strings = draw_strings(dice, kNamespaces);
   if (out.key == Key::kSourcePrincipal) out.strings = draw_strings(dice, kPrincipals);
   if (out.key == Key::kSourceIp || out.key == Key::kRemoteIp || out.key == Key::kDestinationIp) {
     out.blocks = draw_blocks(dice);
   }
   if (out.key == Key::kDestinationPort) out.ports = draw_ports(dice);
+  if (out.key == Key::kHeader) out.members = {"x-id"};
   return out;
 }
 
@@ -88,7 +90,7 @@ PolicyRule draw_rule(Dice& dice) {
   for (int left = dice.below(3); left > 0; --left) {
     PolicyOperation operation;
     operation.ports = draw_ports(dice);
-    if (dice.one_in(10)) operation.needs_http = {"paths"};
+    if (dice.one_in(10)) operation.paths.values = {{model::StringMatch::Kind::kPrefix, "/a"}};
     out.to.push_back(std::move(operation));
   }
   if (dice.one_in(3)) out.when.push_back(draw_condition(dice));
@@ -141,7 +143,8 @@ compile::PolicyInput draw_policies(Dice& dice) {
   }
   if (dice.one_in(15)) {
     out.unread.push_back(
-        {dice.pick<std::string>({"AuthorizationPolicy", "PeerAuthentication", "Mesh"}), {draw_scope(dice), "x"}});
+        {dice.pick<std::string>({"AuthorizationPolicy", "PeerAuthentication", "RequestAuthentication", "Mesh"}),
+         {draw_scope(dice), "x"}});
   }
   return out;
 }

@@ -105,7 +105,7 @@ Process::Process(const Command& command) {
     if (::write(p.in.get(), command.input.data(), command.input.size()) < 0) throw_errno("write stdin");
     ::lseek(p.in.get(), 0, SEEK_SET);
   }
-  out_ = memory_file("stdout");
+  out_ = command.output.empty() ? memory_file("stdout") : open_file(command.output, O_RDWR);
   err_ = memory_file("stderr");
   ::fcntl(out_.get(), F_SETFL, O_APPEND);
   ::fcntl(err_.get(), F_SETFL, O_APPEND);

@@ -29,6 +29,7 @@ struct Command {
   std::string netns{};                   // path of the network namespace; empty: the caller's
   std::string cgroup{};                  // folder of the cgroup; empty: the caller's
   std::string input{};                   // what it finds on its standard input
+  std::string output{};                  // file for what it writes on its standard output; empty: kept, for out()
   std::vector<int> drop_capabilities{};  // CAP_... that it can never have
 };
 

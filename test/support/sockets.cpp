@@ -108,4 +108,10 @@ bool readable(int fd, milliseconds deadline) {
   return ::poll(&waiting, 1, static_cast<int>(deadline.count())) == 1;
 }
 
+bool ends_with_error(int fd, milliseconds deadline) {
+  if (!readable(fd, deadline)) return false;
+  char byte = 0;
+  return ::recv(fd, &byte, 1, MSG_DONTWAIT) == -1 && errno != EAGAIN;
+}
+
 }  // namespace underpass::test

@@ -43,5 +43,7 @@ void send_all(int fd, const std::string& bytes);
 std::string receive_exactly(int fd, std::size_t count, milliseconds deadline = seconds(20));
 // Can be read now or before the deadline.
 [[nodiscard]] bool readable(int fd, milliseconds deadline);
+// The next recv() fails, before the deadline: no byte, and no end of stream.
+bool ends_with_error(int fd, milliseconds deadline = seconds(5));
 
 }  // namespace underpass::test

@@ -8,7 +8,7 @@
 #include <boost/json/serialize.hpp>
 #include <thread>
 
-#include "agent/admin/unix_listener.h"
+#include "agent/ipc/unix_listener.h"
 #include "test/unit/admin_server_fixture.h"
 
 using namespace underpass;
@@ -24,7 +24,7 @@ const json::object kRequest{{"command", "a"}};
 class Impostor {
  public:
   explicit Impostor(std::string text, bool hold = false) {
-    auto listener = admin::UnixListener::bind(path()).value();
+    auto listener = ipc::UnixListener::bind(path()).value();
     fd_.reset(listener.release_fd());
     thread_ = std::thread([this, hold, text = std::move(text)] {
       pollfd wait{.fd = fd_.get(), .events = POLLIN, .revents = 0};
@@ -93,7 +93,7 @@ TEST_CASE("admin client: nobody there") {
   }
   SUBCASE("a dead agent's socket") {
     {
-      REQUIRE(admin::UnixListener::bind(path));
+      REQUIRE(ipc::UnixListener::bind(path));
     }
     CHECK(admin::call(path, kRequest, kPatience).error().kind == Kind::kUnreachable);
   }
@@ -128,10 +128,10 @@ TEST_CASE("admin client: waits no longer than it is told") {
   SUBCASE("for a place in the backlog") {
     test::TempFolder folder;
     const std::string path = folder / "admin.sock";
-    auto listener = admin::UnixListener::bind(path);
+    auto listener = ipc::UnixListener::bind(path);
     REQUIRE(listener);
     std::vector<UniqueFd> waiting;
-    const sockaddr_un address = admin::to_unix_address(path).value();
+    const sockaddr_un address = to_unix_address(path).value();
     do {
       waiting.emplace_back(::socket(AF_UNIX, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0));
     } while (::connect(waiting.back().get(), reinterpret_cast<const sockaddr*>(&address), sizeof(address)) == 0);

@@ -176,8 +176,18 @@ TEST_CASE("explain: what is malformed") {
   CHECK(mesh.ask("shop/client", "web:80", "sctp").error() ==
         admin::CommandError{ErrorCode::kUsage, "protocol: neither tcp nor udp"});
   CHECK(admin::decode_explain({{"from", 1}, {"to", "web:80"}}).error().code == ErrorCode::kUsage);
-  const auto plain = admin::decode_explain({{"from", "a/b"}, {"to", "[fd00::1]:80"}, {"method", "GET"}});
+  const auto plain = admin::decode_explain({{"from", "a/b"}, {"to", "[fd00::1]:80"}});
   CHECK(plain.value() == admin::ExplainRequest{.from = {"a", "b"}, .to = {.host = "fd00::1", .port = 80}});
+  const auto request = admin::decode_explain(
+      {{"from", "a/b"}, {"to", "c:80"}, {"path", "/x?y"}, {"headers", {"X-Id: 1 ", "Host:shop.example"}}});
+  CHECK(request.value().request ==
+        admin::RequestQuestion{.method = "GET", .path = "/x?y", .headers = {{"x-id", "1"}, {"host", "shop.example"}}});
+  for (const auto& odd :
+       {boost::json::object{{"path", "x"}}, {{"method", ""}}, {{"headers", {"nonsense"}}}, {{"headers", 1}}}) {
+    boost::json::object asked{{"from", "a/b"}, {"to", "c:80"}};
+    for (const auto& member : odd) asked.insert(member);
+    CHECK(admin::decode_explain(asked).error().code == ErrorCode::kUsage);
+  }
 }
 
 TEST_CASE("explain: why a connection is not short-circuited") {
@@ -270,6 +280,26 @@ TEST_CASE("explain: what is dialled of a captured pod goes through its worker") 
   mesh.client().capture = false;
   mesh.server().enrolled = false;
   CHECK(mesh.answer("10.0.0.2:9001").at("way") == "direct");
+}
+
+TEST_CASE("explain: where a worker decides by HTTP, that is said; without one it is a denial") {
+  Mesh mesh;
+  mesh.server().capture = mesh.server().inbound_only = true;
+  mesh.server().capture_reason = mesh.server().decided_by = "AuthorizationPolicy shop/get";
+  mesh.policies[{"shop", "server"}] = std::make_shared<const compile::PolicySet>(
+      compile::compile_policy_set({}, {.pod = {"shop", "server"}, .excluded_ports = {9000}}));
+  mesh.excluded = {{.netns = 1, .port = 9000, .inbound = true}};
+  const auto answer = mesh.answer("10.0.0.2:80");
+  CHECK(answer.at("verdict") == "allow");
+  CHECK(answer.at("way") == "proxied");
+  CHECK(mesh.reason("10.0.0.2:80").starts_with("Pod shop/server: AuthorizationPolicy shop/get; "));
+  CHECK(mesh.reason("10.0.0.2:80").ends_with(", and HTTP decides: AuthorizationPolicy shop/get"));
+  CHECK(mesh.answer("10.1.0.8:80", "tcp", "shop/server").at("way") == "direct");
+  mesh.workers.clear();
+  CHECK(mesh.answer("10.0.0.2:80").at("verdict") == "deny");
+  CHECK(mesh.reason("10.0.0.2:80").ends_with("; no worker is there to do so"));
+  CHECK(mesh.answer("10.0.0.2:80", "tcp", "shop/out").at("verdict") == "deny");
+  CHECK(mesh.answer("10.0.0.2:9000").at("verdict") == "allow");
 }
 
 TEST_CASE("explain: UDP, and ports that a Service does not have") {
@@ -413,16 +443,13 @@ TEST_CASE("explain: policy comes before the worker") {
   CHECK(policies.told("shop/plain", "10.0.0.2:80").starts_with("deny AuthorizationPolicy shop/some: "));
 }
 
-TEST_CASE("explain: what bypasses policy, what is closed, what needs HTTP") {
+TEST_CASE("explain: what bypasses policy, what is closed") {
   Policies policies;
   policies.target.excluded_ports = {9090};
   policies.add("some", kAllow, "shop/nobody");
   CHECK(policies.told("shop/client", "10.0.0.2:9090") ==
         "allow Pod shop/server excluded ports: " + kOn +
             "; policy has no say at port 9090 of Pod shop/server (excluded ports)");
-  auto& never = policies.add("never", kDeny, "shop/client");
-  never.rules[0].when = {{.key = model::PolicyCondition::Key::kHttp, .name = "request.headers[x-id]"}};
-  CHECK(policies.told("shop/client", "10.0.0.2:80").ends_with("whatever its HTTP parts say: there is no proxy to ask"));
   policies.input.unread = {{"AuthorizationPolicy", {"shop", "bad"}}};
   CHECK(policies.told("shop/client", "10.0.0.2:80") ==
         "deny AuthorizationPolicy shop/bad: Pod shop/server is closed: AuthorizationPolicy shop/bad was never "

@@ -72,7 +72,8 @@ std::string summary(const admin::FlowLog& log, std::uint64_t since) {
 }  // namespace
 
 TEST_CASE("flow view: all fields") {
-  CHECK(text_of(closed()) == compact(R"({"seq": 7, "time": "1970-01-02T00:00:03.750Z", "event": "closed",
+  CHECK(text_of(closed()) ==
+        compact(R"({"seq": 7, "time": "1970-01-02T00:00:03.750Z", "kind": "connection", "event": "closed",
     "id": "18446744073709551615", "protocol": "tcp", "way": "direct",
     "source": {"ip": "10.0.0.7", "port": 40000, "namespace": "shop", "pod": "web",
                "identity": "spiffe://cluster.local/ns/shop/sa/web"},
@@ -91,7 +92,8 @@ TEST_CASE("flow view: of a refused one the client and what it dialled are known"
   flow.dialled = ip("fd00::1").to_abi();
   flow.dialled_port = htons(53);
   flow.client_netns = 12;
-  CHECK(text_of(flow) == compact(R"({"seq": 7, "time": "1970-01-02T00:00:01.000Z", "event": "refused", "id": null,
+  CHECK(text_of(flow) == compact(R"({"seq": 7, "time": "1970-01-02T00:00:01.000Z", "kind": "connection",
+    "event": "refused", "id": null,
     "protocol": "udp", "way": null,
     "source": {"ip": null, "port": null, "namespace": "shop", "pod": "web",
                "identity": "spiffe://cluster.local/ns/shop/sa/web"},
@@ -110,7 +112,7 @@ TEST_CASE("flow view: one that is denied has the policy, and which side was aske
   flow.why = UP_WHY_NONE;
   flow.sent = flow.received = 0;
   CHECK(text_of(flow, "AuthorizationPolicy shop/web rules[0]") ==
-        compact(R"({"seq": 7, "time": "1970-01-02T00:00:03.750Z", "event": "denied", "id": null,
+        compact(R"({"seq": 7, "time": "1970-01-02T00:00:03.750Z", "kind": "connection", "event": "denied", "id": null,
     "protocol": "tcp", "way": null,
     "source": {"ip": "10.0.0.7", "port": null, "namespace": "shop", "pod": "web",
                "identity": "spiffe://cluster.local/ns/shop/sa/web"},
@@ -134,6 +136,66 @@ TEST_CASE("flow view: one that is opened, through no Service") {
   CHECK(row.at("fallbackReason") == nullptr);
   CHECK(row.at("dialled") == nullptr);
   CHECK(row.at("destination").at("service") == nullptr);
+}
+
+TEST_CASE("flow view: a request, and one of which little is known") {
+  const auto all = pods();
+  const auto text = [&](const RequestFlow& flow) {
+    return json::serialize(admin::request_view(7, flow, admin::PodIndex(all), name_of_service));
+  };
+  RequestFlow flow{.started_us = 1'770'080'805'006'000,
+                   .duration_us = 1234,
+                   .upstream_us = 500,
+                   .client = 12,
+                   .service = 3,
+                   .client_ip = ip("10.0.0.7"),
+                   .server_ip = ip("10.0.1.9"),
+                   .dialled_ip = ip("10.96.0.1"),
+                   .client_port = 40000,
+                   .server_port = 8080,
+                   .dialled_port = 80,
+                   .protocol = "grpc",
+                   .method = "POST",
+                   .authority = "api.shop",
+                   .path = "/a.B/C",
+                   .code = 200,
+                   .grpc_status = 7,
+                   .flag = RequestFlag::kDenied,
+                   .details = "rbac",
+                   .policy = "shop/deny",
+                   .request_bytes = 5,
+                   .response_bytes = 6,
+                   .request_id = "id"};
+  CHECK(text(flow) == compact(R"({"seq": 7, "time": "2026-02-03T01:06:45.006Z", "kind": "request", "event": "denied",
+    "id": null, "protocol": "grpc", "way": "proxied",
+    "source": {"ip": "10.0.0.7", "port": 40000, "namespace": "shop", "pod": "web",
+               "identity": "spiffe://cluster.local/ns/shop/sa/web"},
+    "destination": {"ip": "10.0.1.9", "port": 8080, "namespace": null, "pod": null, "identity": null,
+                    "service": "shop/api:80"},
+    "dialled": "10.96.0.1:80", "bytesSent": 5, "bytesReceived": 6, "durationMs": 1.234, "fallbackReason": null,
+    "verdict": "deny", "policy": "shop/deny", "side": "client", "method": "POST", "authority": "api.shop",
+    "path": "/a.B/C", "code": 200, "grpcStatus": 7, "flags": "RBAC", "details": "rbac", "upstreamServiceMs": 0.5,
+    "requestId": "id"})"));
+  flow = {.inbound = true, .flag = RequestFlag::kHeadTimeout};
+  CHECK(text(flow) == compact(R"({"seq": 7, "time": "1970-01-01T00:00:00.000Z", "kind": "request", "event": "request",
+    "id": null, "protocol": null, "way": "proxied",
+    "source": {"ip": null, "port": null, "namespace": null, "pod": null, "identity": null},
+    "destination": {"ip": null, "port": null, "namespace": null, "pod": null, "identity": null, "service": null},
+    "dialled": null, "bytesSent": 0, "bytesReceived": 0, "durationMs": 0.0, "fallbackReason": null,
+    "verdict": "allow", "policy": null, "side": "server", "method": null, "authority": null, "path": null,
+    "code": null, "grpcStatus": null, "flags": "SI", "details": null, "upstreamServiceMs": null, "requestId": null})"));
+}
+
+TEST_CASE("flow log: requests stand among connections as they came") {
+  admin::FlowLog log(3);
+  log.add(closed());
+  log.add(RequestFlow{.path = "/a"});
+  log.add(closed());
+  CHECK(summary(log, 0) == "1 2 3 | next 4 | lost 0");
+  CHECK(view(log, 0).at("flows").at(1).at("path") == "/a");
+  log.add(RequestFlow{.path = "/b"});
+  CHECK(view(log, 0).at("flows").at(2).at("path") == "/b");
+  CHECK(summary(log, 1) == "2 3 4 | next 5 | lost 1");
 }
 
 TEST_CASE("flow log: a reader is told what it missed") {
@@ -161,6 +223,9 @@ TEST_CASE("flow log: 4096 are kept") {
 }
 
 TEST_CASE("flows: the request") {
+  CHECK(admin::decode_follow(admin::encode_flows(17, true)));
+  CHECK(!admin::decode_follow(admin::encode_flows(17)));
+  CHECK(!admin::decode_follow({{"follow", "yes"}}));
   CHECK(admin::decode_flows(admin::encode_flows(17)).value() == 17);
   CHECK(admin::decode_flows({{"command", "flows"}}).value() == 0);
   CHECK(admin::decode_flows({{"since", nullptr}}).value() == 0);

@@ -6,7 +6,7 @@
 #include <iterator>
 
 #include "agent/admin/detached_marker.h"
-#include "test/unit/temp_folder.h"
+#include "test/support/temp_folder.h"
 
 using namespace underpass;
 using admin::DetachedMarker;
@@ -29,7 +29,7 @@ TEST_CASE("detached marker: is written, read and removed") {
 
   REQUIRE(admin::save_detached_marker(state_dir, kSome));
   CHECK(content_of(admin::detached_marker_path(state_dir)) ==
-        "{\"node\":true,\"namespaces\":[\"a\",\"shop\"],\"since\":\"2026-03-01T09:30:00.125Z\"}\n");
+        "{\"node\":true,\"nodeLabel\":false,\"namespaces\":[\"a\",\"shop\"],\"since\":\"2026-03-01T09:30:00.125Z\"}\n");
   CHECK(admin::load_detached_marker(state_dir).value() == kSome);
   struct stat found{};
   REQUIRE(::stat(admin::detached_marker_path(state_dir).c_str(), &found) == 0);
@@ -53,6 +53,7 @@ TEST_CASE("detached marker: one that cannot be understood is an error, never an 
   CHECK(error_of("").starts_with(path + ": not JSON: "));
   CHECK(error_of("[]") == path + ": not a JSON object");
   CHECK(error_of("{}") == path + ": node: not a boolean");
+  CHECK(error_of(R"({"node":true,"nodeLabel":1})") == path + ": nodeLabel: not a boolean");
   CHECK(error_of(R"({"node":true})") == path + ": namespaces: not a list");
   CHECK(error_of(R"({"node":true,"namespaces":[1],"since":""})") ==
         path + ": namespaces: holds something that is not a name");

@@ -6,55 +6,22 @@
 #include <sys/socket.h>
 #include <sys/un.h>
 
-#include <boost/asio/executor_work_guard.hpp>
 #include <boost/asio/io_context.hpp>
-#include <boost/asio/post.hpp>
 #include <chrono>
-#include <future>
 #include <memory>
 #include <optional>
 #include <stdexcept>
 #include <string>
 #include <string_view>
-#include <thread>
 #include <utility>
 
 #include "agent/admin/server.h"
-#include "agent/admin/unix_address.h"
-#include "test/unit/temp_folder.h"
+#include "test/support/io_thread.h"
+#include "test/support/temp_folder.h"
 #include "underpass/unique_fd.h"
+#include "underpass/unix_address.h"
 
 namespace underpass::test {
-
-inline constexpr std::chrono::seconds kDeadline(20);
-
-// An io_context that runs on its own thread until the end of the test.
-class IoThread {
- public:
-  IoThread() : work_(io.get_executor()), thread_([this] { io.run(); }) {}
-  ~IoThread() {
-    io.stop();
-    thread_.join();
-  }
-  IoThread(const IoThread&) = delete;
-  IoThread& operator=(const IoThread&) = delete;
-
-  // Runs `work` on the thread, as everything that belongs to the io_context must, and waits for it.
-  template <typename Work>
-  auto run(Work work) {
-    std::packaged_task<decltype(work())()> task(std::move(work));
-    auto done = task.get_future();
-    boost::asio::post(io, std::move(task));
-    if (done.wait_for(kDeadline) != std::future_status::ready) throw std::runtime_error("the io_context is stuck");
-    return done.get();
-  }
-
-  boost::asio::io_context io;
-
- private:
-  boost::asio::executor_work_guard<boost::asio::io_context::executor_type> work_;
-  std::thread thread_;
-};
 
 class AdminServer {
  public:
@@ -90,7 +57,7 @@ class RawClient {
   explicit RawClient(const std::string& path) : fd_(::socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0)) {
     const timeval limit{.tv_sec = kDeadline.count(), .tv_usec = 0};
     ::setsockopt(fd_.get(), SOL_SOCKET, SO_RCVTIMEO, &limit, sizeof(limit));
-    const sockaddr_un address = admin::to_unix_address(path).value();
+    const sockaddr_un address = to_unix_address(path).value();
     require(::connect(fd_.get(), reinterpret_cast<const sockaddr*>(&address), sizeof(address)) == 0, "connect " + path);
   }
 

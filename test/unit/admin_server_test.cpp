@@ -13,7 +13,7 @@
 #include <vector>
 
 #include "agent/admin/client.h"
-#include "agent/admin/unix_listener.h"
+#include "agent/ipc/unix_listener.h"
 #include "test/unit/admin_server_fixture.h"
 
 using namespace underpass;
@@ -262,7 +262,7 @@ TEST_CASE("admin server: a socket that a dead agent left is replaced") {
   test::IoThread thread;
   const std::string path = folder / "admin.sock";
   {
-    auto dead = admin::UnixListener::bind(path);
+    auto dead = ipc::UnixListener::bind(path);
     REQUIRE(dead);
   }  // closed, never removed
   REQUIRE(S_ISSOCK(mode_of(path)));
@@ -289,10 +289,10 @@ TEST_CASE("admin server: a path that is taken is left alone, with what to do abo
     CHECK(RawClient(taken).ask(R"({"command":"a"})") == R"({"result":{"command":"a"}})");
   }
   SUBCASE("by a live agent that is too busy to accept") {
-    auto busy = admin::UnixListener::bind(path);
+    auto busy = ipc::UnixListener::bind(path);
     REQUIRE(busy);
     std::vector<UniqueFd> waiting;
-    const sockaddr_un address = admin::to_unix_address(path).value();
+    const sockaddr_un address = to_unix_address(path).value();
     do {
       waiting.emplace_back(::socket(AF_UNIX, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0));
     } while (::connect(waiting.back().get(), reinterpret_cast<const sockaddr*>(&address), sizeof(address)) == 0);
@@ -315,17 +315,17 @@ TEST_CASE("admin server: of many that start at once over a stale socket, one ser
   test::TempFolder folder;
   const std::string path = folder / "admin.sock";
   {
-    REQUIRE(admin::UnixListener::bind(path));
+    REQUIRE(ipc::UnixListener::bind(path));
   }
   constexpr int kStarters = 8;
   std::latch start(kStarters);
-  std::vector<Result<admin::UnixListener>> listeners;
+  std::vector<Result<ipc::UnixListener>> listeners;
   for (int i = 0; i < kStarters; ++i) listeners.emplace_back(fail("not tried"));
   std::vector<std::thread> threads;
   for (auto& listener : listeners) {
     threads.emplace_back([&] {
       start.arrive_and_wait();
-      listener = admin::UnixListener::bind(path);
+      listener = ipc::UnixListener::bind(path);
     });
   }
   for (std::thread& thread : threads) thread.join();

@@ -87,7 +87,7 @@ TEST_CASE("status view: all fields") {
   CHECK(json::serialize(admin::status_view(status)) == compact(R"({
     "node": "node-a", "version": "1.2.3", "state": "stale", "reasons": ["folder /etc/mesh is gone"],
     "staleSince": "2026-03-01T09:00:00.250Z",
-    "detached": {"node": false, "namespaces": ["a", "b"], "since": "2026-03-01T08:00:00.000Z"},
+    "detached": {"node": false, "nodeLabel": false, "namespaces": ["a", "b"], "since": "2026-03-01T08:00:00.000Z"},
     "denyErrno": "ECONNREFUSED", "listen": {"metrics": "0.0.0.0:15020", "ready": "[::]:15021"},
     "capabilities": [{"name": "btf", "result": "exact", "reason": "kernel 6.1"},
                      {"name": "x", "result": "tcp", "reason": null}],

@@ -94,7 +94,8 @@ TEST_CASE("btf json: the keys and values of abi.h") {
   sk.backend = address("10.0.0.7");
   CHECK(decoded("up_sk", sk) == compact(R"({"conn": "9", "carries": "8", "original_netns": "12",
     "original": "10.0.0.9", "original_port": 443, "led": 0, "way": "direct", "end": 1, "why": "other-sockmap", "service": 3,
-    "dialled_port": 80, "backend_port": 8080, "dialled": "10.96.0.1", "backend": "10.0.0.7", "alone": 0})"));
+    "dialled_port": 80, "backend_port": 8080, "dialled": "10.96.0.1", "backend": "10.0.0.7", "alone": 0,
+    "errand": 0})"));
 
   CHECK(decoded("up_excluded_key", up_excluded_key{.netns_cookie = 12, .port = htons(80), .inbound = 1, .pad = 0}) ==
         R"({"netns_cookie":"12","port":80,"inbound":1})");

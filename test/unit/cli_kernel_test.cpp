@@ -20,9 +20,9 @@
 #include <vector>
 
 #include "agent/admin/detached_marker.h"
+#include "test/support/temp_folder.h"
 #include "test/unit/cli_btf_types.h"
 #include "test/unit/cli_outcome.h"
-#include "test/unit/temp_folder.h"
 #include "underpass/ip_address.h"
 
 using namespace underpass;

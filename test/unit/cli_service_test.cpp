@@ -3,8 +3,10 @@
 #include <doctest/doctest.h>
 #include <pthread.h>
 
+#include <algorithm>
 #include <boost/json/array.hpp>
 #include <boost/json/parse.hpp>
+#include <boost/json/serialize.hpp>
 #include <csignal>
 #include <vector>
 
@@ -85,7 +87,7 @@ TEST_CASE("underpassctl services, explain, flows: help") {
     for (const char* part : {"Examples:", "Exit status:", "The JSON is", "see `underpassctl --help`"})
       CHECK(outcome.out.contains(part));
   }
-  CHECK(run_ctl({"explain", "--help"}).out.contains("they do not change the answer"));
+  CHECK(run_ctl({"explain", "--help"}).out.contains("Tokens are not looked at"));
 }
 
 TEST_CASE("underpassctl services") {
@@ -202,4 +204,56 @@ TEST_CASE("underpassctl flows -f: an agent that fails ends it") {
   CHECK(outcome.code == 1);
   CHECK(outcome.err == "underpassctl: detached\n");
   CHECK(outcome.out.contains("opened"));
+}
+
+TEST_CASE("underpassctl flows: a request in one line, whatever is in it") {
+  FakeAgent agent({result(
+      R"({"flows":[{"seq":1,"kind":"request","event":"denied","durationMs":1.26,"verdict":"deny","policy":"shop/deny",
+          "method":"GET","authority":"api","path":"/a\nb","code":403,"grpcStatus":null,"flags":"RBAC"}],
+          "next":2,"lost":0})")});
+  const Outcome outcome = agent.run({"flows"});
+  CHECK(outcome.code == 0);
+  CHECK(std::ranges::count(outcome.out, '\n') == 2);
+  CHECK(outcome.out.contains("1.3ms"));
+  CHECK(outcome.out.ends_with("shop/deny  GET api/a?b 403 RBAC\n"));
+}
+
+TEST_CASE("underpassctl flows: filters") {
+  const char* flows = R"({"flows":[
+    {"seq":1,"verdict":"allow","source":{"namespace":"shop","pod":"web"},"destination":{"namespace":"data","pod":"db"}},
+    {"seq":2,"verdict":"deny","source":{"namespace":"shop","pod":"web"},"destination":{"namespace":null,"pod":null}},
+    {"seq":3,"kind":"request","verdict":"allow","code":404,"source":{"namespace":null,"pod":null},
+     "destination":{"namespace":"shop","pod":"api"}},
+    {"seq":4,"kind":"request","verdict":"allow","code":503,"source":null,"destination":null}],"next":5,"lost":0})";
+  const auto shown = [&](std::vector<std::string> arguments) {
+    FakeAgent agent({result(flows)});
+    arguments.insert(arguments.begin(), {"flows", "-o", "json"});
+    const auto outcome = agent.run(arguments);
+    CHECK(outcome.code == 0);
+    std::string out;
+    for (std::size_t at = 0; at < outcome.out.size(); at = outcome.out.find('\n', at) + 1) {
+      const auto line = outcome.out.substr(at, outcome.out.find('\n', at) - at);
+      out += json::serialize(json::parse(line).at("seq"));
+    }
+    return out;
+  };
+  CHECK(shown({}) == "1234");
+  CHECK(shown({"--namespace", "shop"}) == "123");
+  CHECK(shown({"--namespace", "data"}) == "1");
+  CHECK(shown({"--pod", "shop/web"}) == "12");
+  CHECK(shown({"--pod", "data/web"}) == "");
+  CHECK(shown({"--verdict", "denied"}) == "2");
+  CHECK(shown({"--verdict", "allowed"}) == "134");
+  CHECK(shown({"--code", "404"}) == "3");
+  CHECK(shown({"--code", "4xx"}) == "3");
+  CHECK(shown({"--code", "5xx"}) == "4");
+  CHECK(shown({"--code", "2xx"}) == "");
+  CHECK(shown({"--namespace", "shop", "--verdict", "allowed", "--code", "4xx"}) == "3");
+  for (const char* wrong : {"", "4x", "x04", "4xxx", "40", "0xx", "4x4"}) {
+    FakeAgent agent({result(flows)});
+    CHECK_MESSAGE(agent.run({"flows", "--code", wrong}).code == 2, wrong);
+  }
+  FakeAgent agent({result(flows)});
+  CHECK(agent.run({"flows", "--verdict", "maybe"}).code == 2);
+  CHECK(agent.run({"flows", "--pod", "web"}).code == 2);
 }

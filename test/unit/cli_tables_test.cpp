@@ -189,10 +189,10 @@ TEST_CASE("cli tables: a worker") {
 }
 
 TEST_CASE("cli tables: flows have columns that do not move") {
-  CHECK(
-      flows_header() ==
-      "TIME                      EVENT    PROTO  FROM                  SOURCE                 TO                    "
-      "DESTINATION            SERVICE               WAY                 SENT   RECEIVED  DURATION  FALLBACK  POLICY\n");
+  CHECK(flows_header() ==
+        "TIME                      EVENT    PROTO  FROM                  SOURCE                 TO                    "
+        "DESTINATION            SERVICE               WAY                 SENT   RECEIVED  DURATION  FALLBACK  POLICY  "
+        "  REQUEST\n");
   CHECK(flow_line(json::parse(R"({"seq": 1, "time": "2026-03-01T09:00:00.000Z", "event": "closed", "protocol": "tcp",
     "way": "direct", "source": {"ip": "10.0.0.7", "port": 40000, "namespace": "shop", "pod": "web-1"},
     "destination": {"ip": "10.0.0.9", "port": 5432, "namespace": null, "pod": null, "service": "shop/db:5432"},

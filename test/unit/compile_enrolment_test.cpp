@@ -28,7 +28,8 @@ struct World {
     pod().node_name = "node-a";
     pod().ips = {ip("10.0.0.7")};
     pod().netns_path = "/var/run/netns/web";
-    facts[{"shop", "web"}] = NetnsFact{4711, {ip("127.0.0.1"), ip("10.0.0.7"), ip("fe80::1"), ip("::1")}};
+    facts[{"shop", "web"}] =
+        NetnsFact{4711, {ip("127.0.0.1"), ip("10.0.0.7"), ip("fe80::1"), ip("::1")}, pod().netns_path};
   }
 
   model::Pod& pod() { return snapshot.pods[{"shop", "web"}]; }
@@ -152,7 +153,15 @@ TEST_CASE("enrolment: a pod that is wanted and cannot be had is refused, with th
        [](World& world) { world.pod().ips = {ip("ff02::1")}; }},
       {"its network namespace is not known: set the annotation underpass.dev/netns on the Pod, "
        "for example to /var/run/netns/web",
-       [](World& world) { world.pod().netns_path.clear(); }},
+       [](World& world) {
+         world.pod().netns_path.clear();
+         world.facts.clear();
+       }},
+      {"no process of the pod was found on this node (UID 1234)",
+       [](World& world) {
+         world.pod().netns_path.clear();
+         world.facts.at({"shop", "web"}) = fail("no process of the pod was found on this node (UID 1234)");
+       }},
       {"network namespace /var/run/netns/web was not looked at yet", [](World& world) { world.facts.clear(); }},
       {"network namespace /var/run/netns/web: No such file or directory",
        [](World& world) {
@@ -186,6 +195,33 @@ TEST_CASE("enrolment: a pod that is wanted and cannot be had is refused, with th
     CHECK(status.refused);
     CHECK(status.reason == obstacle.reason);
   }
+}
+
+TEST_CASE("enrolment: what the plugin was told counts until the status says the addresses") {
+  World world;
+  world.ns().settings.mesh = true;
+  world.pod().ips.clear();
+  world.fact().announced = {ip("10.0.0.7"), ip("fe80::1")};
+  CHECK(world.compile().enrolled);
+  CHECK(world.compile().ips == world.fact().announced);
+  world.fact().announced = {ip("10.0.0.9")};
+  CHECK(world.compile().reason ==
+        "network namespace /var/run/netns/web does not own 10.0.0.9 (it has 10.0.0.7, fe80::1)");
+  world.pod().ips = {ip("10.0.0.7")};
+  CHECK(world.compile().ips == world.pod().ips);
+  CHECK(world.compile().enrolled);
+}
+
+TEST_CASE("enrolment: addresses of the sandbox of before, which the status still says, do not keep a new one out") {
+  World world;
+  world.ns().settings.mesh = true;
+  world.pod().ips = {ip("10.0.0.3")};
+  CHECK(world.compile().refused);
+  world.fact().announced = {ip("10.0.0.7")};
+  CHECK(world.compile().enrolled);
+  CHECK(world.compile().ips == world.fact().announced);
+  world.fact().announced = {ip("10.0.0.9")};
+  CHECK(world.compile().refused);
 }
 
 TEST_CASE("enrolment: nobody is refused who was not asked for") {

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 // Which policies apply to a workload, and what besides ALLOW and DENY becomes of them: PeerAuthentications, dry runs,
-// what needs HTTP, what was never understood, and what bypasses policy.
+// what was never understood, and what bypasses policy.
 #include <doctest/doctest.h>
 
 #include <cstdint>
@@ -49,66 +49,6 @@ TEST_CASE("policies: the root namespace is where Mesh says") {
   CHECK(world.allowed() == kAll);
   world.add(Action::kDeny, {kAnything}, {"mesh", "policy"});
   CHECK(world.allowed() == "none");
-}
-
-TEST_CASE("policies: what needs HTTP never widens an ALLOW and never narrows a DENY") {
-  PolicyRule by_condition = from(source("namespaces", strings({"shop"})));
-  by_condition.when = {when_http()};
-  PolicyRule by_operation = from(source("namespaces", strings({"shop"})));
-  by_operation.to = {http_operation({8080})};
-  auto both = source("namespaces", strings({"shop"}));
-  both.needs_http = {"notRequestPrincipals"};
-  for (const auto& rule : {by_condition, by_operation, from(both)}) {
-    World world;
-    world.add(Action::kAllow, {rule});
-    CHECK(world.allowed() == "none");
-    CHECK(world.verdict("front").default_deny);
-    CHECK(world.set().clauses.empty());
-    world.input.policies.clear();
-    world.add(Action::kAllow, {rule}).dry_run = true;
-    CHECK(world.who([](const auto& verdict) { return verdict.would_default_deny; }) == kAll);
-    CHECK(world.allowed() == kAll);
-    world.input.policies.clear();
-    world.add(Action::kAudit, {rule});
-    CHECK(world.set().clauses.empty());
-    world.input.policies.clear();
-    auto& deny = world.add(Action::kDeny, {rule});
-    CHECK(world.allowed() == "batch host nobody");
-    CHECK(world.set().clauses ==
-          std::vector<ClauseOrigin>{
-              {Effect::kDeny, "AuthorizationPolicy", {"shop", "policy"}, 0, true, rule.from.empty() ? -1 : 0}});
-    deny.dry_run = true;
-    CHECK(world.who([](const auto& verdict) { return !verdict.would_deny.empty(); }) == "front six");
-    CHECK(world.set().clauses[0].needs_http);
-  }
-}
-
-TEST_CASE("policies: a source that needs HTTP leaves the others of its rule alone") {
-  World world;
-  PolicyRule rule = from(http_source());
-  rule.from.push_back(source("namespaces", strings({"other"})));
-  auto& policy = world.add(Action::kAllow, {rule});
-  CHECK(world.allowed() == "batch");
-  policy.action = Action::kDeny;
-  CHECK(world.allowed() == "none");
-  const auto clauses = world.set().clauses;
-  REQUIRE(clauses.size() == 2);
-  CHECK(clauses[0].needs_http);
-  CHECK_FALSE(clauses[1].needs_http);
-}
-
-TEST_CASE("policies: CUSTOM keeps what it asks about closed") {
-  World world;
-  auto& policy = world.add(Action::kCustom, {from(source("namespaces", strings({"shop"})))});
-  policy.rules[0].to = {http_operation()};
-  CHECK(world.allowed() == "batch host nobody");
-  CHECK(world.set().clauses.at(0) ==
-        ClauseOrigin{Effect::kDeny, "AuthorizationPolicy", {"shop", "policy"}, 0, true, 0});
-  policy.rules[0].to.clear();
-  CHECK(world.set().clauses.at(0).needs_http);
-  policy.dry_run = true;
-  CHECK(world.allowed() == kAll);
-  CHECK(world.verdict("front").would_deny == std::vector<std::size_t>{0});
 }
 
 TEST_CASE("policies: dry run and AUDIT change no verdict") {
@@ -270,6 +210,9 @@ TEST_CASE("policies: what was never understood closes its scope") {
       {"PeerAuthentication", "shop", true},
       {"PeerAuthentication", "other", false},
       {"PeerAuthentication", "istio-system", true},
+      {"RequestAuthentication", "shop", true},
+      {"RequestAuthentication", "istio-system", true},
+      {"RequestAuthentication", "other", false},
       {"Mesh", "", true},
       {"Service", "shop", false},
   };

@@ -25,7 +25,7 @@ class Node {
     pod.settings.mesh = true;
     pod.netns_path = "/var/run/netns/" + name;
     pod.ips = ips;
-    facts[pod.id] = NetnsFact{cookie, std::move(ips)};
+    facts[pod.id] = NetnsFact{cookie, std::move(ips), pod.netns_path};
     return pod;
   }
 
@@ -102,7 +102,7 @@ TEST_CASE("tables: what a captured pod excludes, in both directions") {
   CHECK(node.compile().tables.excluded.empty());
 
   pod.settings.capture = model::Capture::kAlways;
-  CHECK(node.compile().tables.pods.at(7).capture == 1);
+  CHECK(node.compile().tables.pods.at(7).capture == (UP_CAPTURE_OUTBOUND | UP_CAPTURE_INBOUND));
   CHECK(node.compile().tables.pods.at(7).excludes == 1);
   CHECK(node.compile().tables.excluded == std::set<ExcludedPort>{{7, 80, true}, {7, 9090, true}});
 

@@ -33,14 +33,14 @@ class Node {
                     .capture = model::Capture::kAlways};
     pod.netns_path = "/var/run/netns/" + name;
     pod.ips = ips;
-    facts_[pod.id] = NetnsFact{cookie, std::move(ips)};
+    facts_[pod.id] = NetnsFact{cookie, std::move(ips), pod.netns_path};
     return pod;
   }
 
   std::map<std::string, WorkerPlan> plan() {
     auto compiled = compile_tables(snapshot, facts_, {.node_name = "node-a"}, ids_);
     policies_.update(snapshot, compiled);
-    return plan_workers(snapshot, compiled);
+    return planner_.plan(snapshot, compiled);
   }
 
   model::Snapshot snapshot;
@@ -49,6 +49,7 @@ class Node {
   NetnsFacts facts_;
   NamespaceIds ids_;
   PolicyCompiler policies_;
+  WorkerPlanner planner_;
 };
 
 std::set<std::string> names_of(const std::map<std::string, WorkerPlan>& plans) {

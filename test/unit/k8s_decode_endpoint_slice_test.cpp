@@ -65,7 +65,7 @@ endpoints:
                       .service = "web",
                       .v6 = true,
                       .weight = 7,
-                      .ports = {{"http", model::Protocol::kTcp, 8080}, {"dns", model::Protocol::kUdp, 53}},
+                      .ports = {{"http", model::Protocol::kTcp, 8080, "http"}, {"dns", model::Protocol::kUdp, 53}},
                       .endpoints = {{.ip = ip("fd00::7"),
                                      .node_name = "node-a",
                                      .zone = "zone-1",

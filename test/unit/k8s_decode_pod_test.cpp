@@ -80,6 +80,7 @@ status:
   CHECK(*pod == model::Pod{
                     .id = {"shop", "web-7d4b"},
                     .uid = "2f1c6a58-0000-4000-8000-000000000001",
+                    .cgroup_uid = "2f1c6a58-0000-4000-8000-000000000001",
                     .node_name = "node-a",
                     .service_account = "web",
                     .ips = {ip("10.0.0.7"), ip("fd00::7")},

@@ -78,7 +78,7 @@ status:
                         .cluster_ips = ips({"10.96.0.10", "fd96::10"}),
                         .external_ips = ips({"192.0.2.1", "192.0.2.2"}),
                         .selector = {{"app", "web"}},
-                        .ports = {{"http", Protocol::kTcp, 80, "web", 30080},
+                        .ports = {{"http", Protocol::kTcp, 80, "web", 30080, "http"},
                                   {"dns", Protocol::kUdp, 53, std::uint16_t{5353}, 0},
                                   {"dns-tcp", Protocol::kTcp, 53, std::uint16_t{53}, 0}},
                         .affinity_seconds = 60,

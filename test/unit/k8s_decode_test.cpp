@@ -57,6 +57,8 @@ TEST_CASE("decode: which objects are ours") {
       {"{apiVersion: underpass.dev/v1alpha1, kind: Mesh, metadata: {name: default}}", "Mesh default\n"},
       {"{apiVersion: security.istio.io/v1, kind: AuthorizationPolicy, metadata: {name: x}, spec: {rule: []}}",
        "AuthorizationPolicy default/x: spec.rule: unknown field\n"},
+      {"{apiVersion: security.istio.io/v1beta1, kind: RequestAuthentication, metadata: {name: x, namespace: shop}}",
+       "RequestAuthentication shop/x\n"},
       {"{apiVersion: security.istio.io/v1, kind: PeerAuthentication, metadata: {name: x}, spec: {mode: STRICT}}",
        "PeerAuthentication default/x: spec.mode: unknown field\n"},
       {"{apiVersion: underpass.dev/v1alpha1, kind: Mesh, metadata: {name: x}}",

@@ -12,7 +12,7 @@
 
 #include "agent/k8s/dir_source.h"
 #include "agent/state/store.h"
-#include "test/unit/temp_folder.h"
+#include "test/support/temp_folder.h"
 
 namespace underpass::k8s {
 namespace {

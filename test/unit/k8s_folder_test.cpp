@@ -14,7 +14,7 @@
 #include <thread>
 
 #include "agent/k8s/folder.h"
-#include "test/unit/temp_folder.h"
+#include "test/support/temp_folder.h"
 
 namespace underpass::k8s {
 namespace {

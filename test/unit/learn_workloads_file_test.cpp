@@ -8,7 +8,7 @@
 #include <iterator>
 #include <string>
 
-#include "test/unit/temp_folder.h"
+#include "test/support/temp_folder.h"
 
 namespace underpass::learn {
 namespace {

@@ -152,7 +152,7 @@ inline PolicyCondition when_ports(model::Match<std::uint16_t> match) {
   out.ports = std::move(match);
   return out;
 }
-inline PolicyCondition when_http() { return {.key = Key::kHttp, .name = "request.headers[x-id]"}; }
+inline PolicyCondition when_http() { return {.key = Key::kHeader, .name = "request.headers[x-id]"}; }
 
 inline PolicySource source(const std::string& field, model::Match<model::StringMatch> match) {
   PolicySource out;
@@ -169,7 +169,7 @@ inline PolicySource source(model::Match<model::IpBlock> match) {
 }
 inline PolicySource http_source() {
   PolicySource out;
-  out.needs_http = {"requestPrincipals"};
+  out.request_principals = {.values = {{model::StringMatch::Kind::kPresent, ""}}, .not_values = {}};
   return out;
 }
 inline PolicyOperation ports(std::vector<std::uint16_t> values, std::vector<std::uint16_t> not_values = {}) {
@@ -179,7 +179,7 @@ inline PolicyOperation ports(std::vector<std::uint16_t> values, std::vector<std:
 }
 inline PolicyOperation http_operation(std::vector<std::uint16_t> values = {}) {
   auto out = ports(std::move(values));
-  out.needs_http = {"methods"};
+  out.methods = {.values = {{model::StringMatch::Kind::kExact, "GET"}}, .not_values = {}};
   return out;
 }
 inline const PolicyRule kAnything{};

@@ -10,7 +10,7 @@
 #include <string>
 #include <vector>
 
-#include "test/unit/temp_folder.h"
+#include "test/support/temp_folder.h"
 #include "underpass/packet_socket.h"
 #include "underpass/worker_codec.h"
 
@@ -62,6 +62,9 @@ TEST_CASE("worker codec: every message comes back as it went") {
                      .paused = true,
                      .log_lines_lost = 5,
                      .dials = {{4711, {6, 7}}}},
+      worker::FollowRequests{.on = true},
+      worker::Metrics{.series = {RequestSeries{}}, .notices = {PolicyNoticeCount{}}},
+      worker::Requests{.flows = {RequestFlow{}}, .skipped = 8},
   };
   REQUIRE(messages.size() == std::variant_size_v<Message>);
   for (std::size_t i = 0; i < messages.size(); ++i) {

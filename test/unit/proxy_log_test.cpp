@@ -8,7 +8,8 @@
 #include <csignal>
 #include <string>
 
-#include "test/unit/temp_folder.h"
+#include "test/support/temp_folder.h"
+#include "test/unit/telemetry_world.h"
 #include "underpass/ip_address.h"
 #include "userspace_proxy/log/access_line.h"
 #include "userspace_proxy/log/access_log.h"
@@ -32,24 +33,8 @@ const Routes& routes() {
 }
 
 up_peer outbound() {
-  up_peer peer{};
-  peer.client_netns = kWeb;
-  peer.server_netns = kDb;
+  auto peer = test::peer_between(kWeb, kDb);
   peer.identity = 4;
-  peer.direction = UP_OUTBOUND;
-  peer.service = 9;
-  peer.client_port = htons(40000);
-  peer.server_port = htons(5432);
-  peer.dialled_port = htons(15432);
-  peer.client = IpAddress::parse("fd00::1")->to_abi();
-  peer.server = IpAddress::parse("fd00::2")->to_abi();
-  peer.dialled = IpAddress::parse("fd01::3")->to_abi();
-  std::snprintf(peer.client_namespace, sizeof(peer.client_namespace), "shop");
-  std::snprintf(peer.client_pod, sizeof(peer.client_pod), "web");
-  std::snprintf(peer.server_namespace, sizeof(peer.server_namespace), "shop");
-  std::snprintf(peer.server_pod, sizeof(peer.server_pod), "db");
-  std::snprintf(peer.service_namespace, sizeof(peer.service_namespace), "shop");
-  std::snprintf(peer.service_name, sizeof(peer.service_name), "db");
   return peer;
 }
 

@@ -16,7 +16,7 @@
 #include <string_view>
 
 #include "test/support/eventually.h"
-#include "test/unit/temp_folder.h"
+#include "test/support/temp_folder.h"
 #include "underpass/ip_address.h"
 #include "underpass/unique_fd.h"
 

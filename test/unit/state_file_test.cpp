@@ -7,7 +7,7 @@
 #include <filesystem>
 #include <string>
 
-#include "test/unit/temp_folder.h"
+#include "test/support/temp_folder.h"
 
 using namespace underpass;
 

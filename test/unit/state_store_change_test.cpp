@@ -37,6 +37,11 @@ std::string object_text(const std::string& kind, const std::string& name, int ve
     const auto mode = version == 999 ? "strict" : std::array{"DISABLE", "PERMISSIVE", "STRICT"}.at(version % 3);
     return "{apiVersion: security.istio.io/v1, kind: PeerAuthentication, " + id + "spec: {mtls: {mode: " + mode + "}}}";
   }
+  if (kind == "RequestAuthentication") {
+    const auto issuer = version == 999 ? "''" : "issuer-" + std::to_string(version);
+    return "{apiVersion: security.istio.io/v1, kind: RequestAuthentication, " + id +
+           "spec: {jwtRules: [{issuer: " + issuer + ", jwksUri: 'https://idp/keys'}]}}";
+  }
   if (kind == "Mesh") {
     const auto domain = version == 999 ? "-" : "mesh-" + std::to_string(version);
     return "{apiVersion: underpass.dev/v1alpha1, kind: Mesh, metadata: {name: default}, spec: {trustDomain: " + domain +
@@ -69,6 +74,9 @@ std::string dump(const model::Snapshot& snapshot) {
   }
   for (const auto& [id, peers] : snapshot.peer_authentications) {
     out += "PeerAuthentication " + id.to_string() + " " + std::to_string(static_cast<int>(peers->mode)) + "\n";
+  }
+  for (const auto& [id, tokens] : snapshot.request_authentications) {
+    out += "RequestAuthentication " + id.to_string() + " " + tokens->rules.at(0).issuer + "\n";
   }
   if (snapshot.mesh) out += "Mesh " + snapshot.mesh->trust_domain + "\n";
   for (const auto& diagnostic : snapshot.diagnostics) {
@@ -124,8 +132,15 @@ TEST_CASE("store: what did not change is the same object") {
 // A source whose files change at random.
 class Folder {
  public:
-  static constexpr const char* kKinds[] = {
-      "Namespace", "Pod", "Service", "EndpointSlice", "Node", "AuthorizationPolicy", "PeerAuthentication", "Mesh"};
+  static constexpr const char* kKinds[] = {"Namespace",
+                                           "Pod",
+                                           "Service",
+                                           "EndpointSlice",
+                                           "Node",
+                                           "AuthorizationPolicy",
+                                           "PeerAuthentication",
+                                           "RequestAuthentication",
+                                           "Mesh"};
 
   void change() {
     const auto path = std::string(1, static_cast<char>('a' + pick(6))) + ".yaml";
@@ -231,6 +246,9 @@ class WholeStore {
   static void put(model::Snapshot& to, const std::shared_ptr<const model::PeerAuthentication>& value) {
     to.peer_authentications[value->id] = value;
   }
+  static void put(model::Snapshot& to, const std::shared_ptr<const model::RequestAuthentication>& value) {
+    to.request_authentications[value->id] = value;
+  }
   static void put(model::Snapshot& to, const model::MeshConfig& value) { to.mesh = value; }
 
   void keep(const ObjectKey& key, const std::string& path, const std::string& cause) {
@@ -247,6 +265,7 @@ class WholeStore {
     if (key.kind == "Node") stale = copy(before_.nodes, key.id.name);
     if (key.kind == "AuthorizationPolicy") stale = copy(before_.authorization_policies, key.id);
     if (key.kind == "PeerAuthentication") stale = copy(before_.peer_authentications, key.id);
+    if (key.kind == "RequestAuthentication") stale = copy(before_.request_authentications, key.id);
     if (key.kind == "Mesh" && (stale = before_.mesh.has_value())) snapshot_.mesh = before_.mesh;
     report(key, stale, path, cause, "");
   }

@@ -169,9 +169,16 @@ TEST_CASE("traffic: a peer out of a pod's status") {
   compile::PodStatus pod{.id = {"shop", "web-1"}, .identity = "spiffe://x"};
   pod.workload.owner = "Deployment/web";
   CHECK(traffic_peer_of(pod, {{"app", "front"}, {"version", "v2"}, {"x", "y"}}) ==
-        TrafficPeer{.workload = "web", .ns = "shop", .principal = "spiffe://x", .app = "front", .version = "v2"});
+        TrafficPeer{.workload = "web",
+                    .ns = "shop",
+                    .principal = "spiffe://x",
+                    .app = "front",
+                    .version = "v2",
+                    .canonical_service = "front",
+                    .canonical_revision = "v2"});
   pod.workload.owner = "";
-  CHECK(traffic_peer_of(pod, {}) == TrafficPeer{.workload = "", .ns = "shop", .principal = "spiffe://x"});
+  CHECK(traffic_peer_of(pod, {}) ==
+        TrafficPeer{.workload = "", .ns = "shop", .principal = "spiffe://x", .canonical_revision = "latest"});
 }
 
 TEST_CASE("traffic: under any coming, going and starting over, counters grow by exactly what happened") {

@@ -2,6 +2,7 @@
 #include "userspace_proxy/control/worker.h"
 
 #include <fcntl.h>
+#include <malloc.h>
 #include <spdlog/spdlog.h>
 #include <sys/socket.h>
 #include <unistd.h>
@@ -22,6 +23,12 @@ using session::Traffic;
 namespace {
 
 constexpr auto kReportEvery = std::chrono::seconds(1);
+constexpr auto kWatchMemoryEvery = std::chrono::milliseconds(200);
+
+ToldRequests told_by(Traffic& traffic) {
+  auto& requests = traffic.requests();
+  return {.series = requests.take_series(), .flows = requests.take_flows(), .notices = requests.take_notices()};
+}
 
 UniqueFd copy_of(const UniqueFd& fd) { return UniqueFd(::fcntl(fd.get(), F_DUPFD_CLOEXEC, 0)); }
 
@@ -34,7 +41,8 @@ Worker::Worker(asio::io_context& io, WorkerOptions options, session::Peers& peer
       on_all_drained_(std::move(on_drained)),
       access_log_(options_.access_log_fd),
       listener_(io, options_.listener.release()),
-      report_timer_(io) {}
+      report_timer_(io),
+      memory_timer_(io) {}
 
 Worker::~Worker() {
   if (agent_) agent_->close();
@@ -45,6 +53,7 @@ void Worker::start() {
   await_agents();
   if (options_.agent) greet(std::move(options_.agent));
   schedule_report();
+  watch_memory();
 }
 
 template <typename Work>
@@ -81,6 +90,7 @@ void Worker::accept_agents() {
 void Worker::greet(UniqueFd socket) {
   if (agent_) agent_->close();
   desk_.clear();
+  follow_requests(false);
   agent_ = AgentLink::open(
       io_, std::move(socket), [this](Received received) { on_message(std::move(received)); }, [this] { on_gone(); });
   spdlog::info("agent-connected pods={} revision={}", pods_.size(), routes_ ? routes_->table().revision : 0);
@@ -102,6 +112,7 @@ void Worker::on_gone() {
   spdlog::warn("agent-gone note=\"connections go on\"");
   agent_.reset();
   desk_.clear();
+  follow_requests(false);
   post_to_all([](Traffic& traffic) { traffic.set_agent_there(false); });
 }
 
@@ -139,13 +150,16 @@ Result<void> Worker::use(RoutingTable table) {
   auto routes = std::make_shared<const session::Routes>(std::move(table));
   if (threads_.empty()) {
     std::vector<std::unique_ptr<Traffic>> threads;
-    for (unsigned i = 0; i < routes->settings().threads; ++i) {
-      auto thread =
-          Traffic::start({.thread = i, .accept_limit = options_.accept_limit}, routes, peers_, access_log_, *this);
+    const unsigned many = routes->settings().threads;
+    for (unsigned i = 0; i < many; ++i) {
+      auto thread = Traffic::start(
+          {.thread = i, .threads = many, .memory_short = &memory_short_, .accept_limit = options_.accept_limit}, routes,
+          peers_, access_log_, *this);
       if (!thread) return std::unexpected(thread.error());
       threads.push_back(std::move(*thread));
     }
     threads_ = std::move(threads);
+    post_to_all([on = follows_requests_](Traffic& traffic) { traffic.requests().follow(on); });
   }
   spdlog::info("config-in-force revision={} pods={}", routes->table().revision, routes->table().pods.size());
   routes_ = routes;
@@ -204,6 +218,13 @@ void Worker::take(const worker::Logs&, Received& received) {
   spdlog::info("logs-replaced");
 }
 
+void Worker::take(const worker::FollowRequests& follow, Received&) { follow_requests(follow.on); }
+
+void Worker::follow_requests(bool on) {
+  follows_requests_ = on;
+  post_to_all([on](Traffic& traffic) { traffic.requests().follow(on); });
+}
+
 template <typename Other>
 void Worker::take(const Other&, Received&) {
   garbage("a message that only a worker sends");
@@ -257,6 +278,22 @@ void Worker::schedule_report() {
   });
 }
 
+// By the allocator's own account: there are no files to ask the kernel with.
+void Worker::watch_memory() {
+  const auto heap = ::mallinfo2();
+  const bool is_short = heap.uordblks + heap.hblkhd > worker::kMemoryShort;
+  if (memory_short_.exchange(is_short, std::memory_order_relaxed) != is_short) {
+    if (is_short)
+      spdlog::warn("memory-short used={} note=\"new requests get 503\"", heap.uordblks + heap.hblkhd);
+    else
+      spdlog::info("memory-is-back");
+  }
+  memory_timer_.expires_after(kWatchMemoryEvery);
+  memory_timer_.async_wait([this](error_code error) {
+    if (!error) watch_memory();
+  });
+}
+
 // How many dial sockets are left is asked for: only the threads know it.
 void Worker::collect_report() {
   if (!agent_) return;
@@ -267,7 +304,8 @@ void Worker::collect_report() {
   if (threads_.empty()) return send_report({});
   auto collected = std::make_shared<Collected>();
   post_to_all([this, collected](Traffic& traffic) {
-    asio::post(io_, [this, collected, counts = traffic.dial_counts()] {
+    asio::post(io_, [this, collected, counts = traffic.dial_counts(), told = told_by(traffic)]() mutable {
+      tell(std::move(told));
       for (const auto& [pod, left] : counts) {
         collected->dials[pod].first += left.first;
         collected->dials[pod].second += left.second;
@@ -295,6 +333,11 @@ void Worker::send_report(const Traffic::DialCounts& dials) {
   agent_->send(report);
 }
 
+void Worker::tell(ToldRequests told) {
+  if (!agent_) return;
+  for (const auto& packet : packets_of(std::move(told))) agent_->send(packet);
+}
+
 void Worker::drain() {
   if (draining_) return;
   draining_ = true;
@@ -307,6 +350,18 @@ void Worker::drain() {
 
 void Worker::check_drained() {
   if (!draining_ || drained_.size() < threads_.size()) return;
+  if (threads_.empty()) return finish();
+  // What their last requests were is told before the end.
+  auto answers = std::make_shared<std::size_t>(0);
+  post_to_all([this, answers](Traffic& traffic) {
+    asio::post(io_, [this, answers, told = told_by(traffic)]() mutable {
+      tell(std::move(told));
+      if (++*answers == threads_.size()) finish();
+    });
+  });
+}
+
+void Worker::finish() {
   send_report({});
   spdlog::info("drained");
   on_all_drained_();

@@ -5,6 +5,7 @@
 
 #include <sys/types.h>
 
+#include <atomic>
 #include <boost/asio/io_context.hpp>
 #include <boost/asio/posix/stream_descriptor.hpp>
 #include <boost/asio/steady_timer.hpp>
@@ -16,6 +17,7 @@
 
 #include "userspace_proxy/control/agent_link.h"
 #include "userspace_proxy/control/dial_desk.h"
+#include "userspace_proxy/control/request_packets.h"
 #include "userspace_proxy/log/access_log.h"
 #include "userspace_proxy/log/log_sink.h"
 #include "userspace_proxy/session/traffic.h"
@@ -65,16 +67,21 @@ class Worker final : private session::TrafficEvents {
   void take(const worker::Forget& forget, Received& received);
   void take(const worker::Drain& drain, Received& received);
   void take(const worker::Logs& logs, Received& received);
+  void take(const worker::FollowRequests& follow, Received& received);
   template <typename Other>
   void take(const Other& other, Received& received);
 
+  void watch_memory();
+  void follow_requests(bool on);
   void schedule_report();
   void collect_report();
   void send_report(const session::Traffic::DialCounts& dials);
+  void tell(ToldRequests told);
   void ask_for_spare_dials(unsigned thread, unsigned asked, NetnsCookie pod, bool v6);
   template <typename Work>
   void post_to_all(Work work);
   void check_drained();
+  void finish();
 
   boost::asio::io_context& io_;
   WorkerOptions options_;
@@ -84,11 +91,14 @@ class Worker final : private session::TrafficEvents {
 
   boost::asio::posix::stream_descriptor listener_;
   boost::asio::steady_timer report_timer_;
+  boost::asio::steady_timer memory_timer_;
+  std::atomic<bool> memory_short_ = false;
   std::shared_ptr<AgentLink> agent_;
   session::RoutesPtr routes_;            // null: none came yet
   std::map<NetnsCookie, Sockets> pods_;  // the listeners, for the next agent
   DialDesk desk_;
   std::vector<std::unique_ptr<session::Traffic>> threads_;
+  bool follows_requests_ = false;
   std::set<unsigned> drained_;
   bool draining_ = false;
 };

@@ -9,6 +9,7 @@
 #include <string_view>
 
 #include "userspace_proxy/net/loop.h"
+#include "userspace_proxy/session/dial_user.h"
 #include "userspace_proxy/session/outcome.h"
 #include "userspace_proxy/session/peers.h"
 #include "userspace_proxy/session/record.h"
@@ -37,7 +38,7 @@ class ConnectionOwner {
   ~ConnectionOwner() = default;
 };
 
-class Connection {
+class Connection final : public DialUser {
  public:
   enum class Stage { kWaitsForDial, kConnecting, kRelaying, kEnded };
 
@@ -50,17 +51,18 @@ class Connection {
   // From now on a client that goes is noticed.
   void watch_client();
   // Connects `socket`, of the right network namespace and family, to where the client wanted to go.
-  void dial(UniqueFd socket);
+  void dial(UniqueFd socket) override;
+  void no_dial(Flag flag, const char* details) override { end(flag, details); }
   // Closes both ends, by RST unless the flag is kNone. Later calls do nothing.
   void end(Flag flag, std::string details = {});
 
   [[nodiscard]] Stage stage() const { return stage_; }
-  [[nodiscard]] NetnsCookie pod() const { return pod_; }
+  [[nodiscard]] NetnsCookie pod() const override { return pod_; }
   [[nodiscard]] const Record& record() const { return record_; }
   [[nodiscard]] const Relay& relay() const { return relay_; }
   [[nodiscard]] Flag flag() const { return flag_; }
   [[nodiscard]] std::string_view details() const { return details_; }
-  [[nodiscard]] bool dials_v6() const;
+  [[nodiscard]] bool dials_v6() const override;
 
   net::Clock::time_point began;                                        // when it was accepted
   net::Clock::time_point deadline;                                     // to be connected

@@ -18,9 +18,12 @@ enum class Flag : std::uint8_t {
   kNoDial,         // "UH": no socket to dial with
   kNotOurs,        // "NR": nobody knows who dialled: it came to the listener directly
   kDrained,        // "DR": it was still there when the drain's time was over
+  kDenied,         // "RBAC": policy denies it
+  kProtocolError,  // "DPE": the client's HTTP was refused, with the connection
 };
 
-inline constexpr std::array<std::string_view, 8> kFlagNames{"-", "UF", "UC", "DC", "SI", "UH", "NR", "DR"};
+inline constexpr std::array<std::string_view, 10> kFlagNames{"-",  "UF", "UC", "DC",   "SI",
+                                                             "UH", "NR", "DR", "RBAC", "DPE"};
 inline constexpr std::size_t kFlags = kFlagNames.size();
 
 constexpr std::string_view name_of(Flag flag) { return kFlagNames[static_cast<std::size_t>(flag)]; }

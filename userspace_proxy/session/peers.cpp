@@ -15,4 +15,9 @@ bool SocketOptionPeers::announce(int dial, std::uint64_t id) {
   return ::setsockopt(dial, SOL_IP, UP_SO_CARRIES, &id, sizeof(id)) == 0;
 }
 
+bool SocketOptionPeers::announce_errand(int dial) {
+  const std::uint32_t one = 1;
+  return ::setsockopt(dial, SOL_IP, UP_SO_ERRAND, &one, sizeof(one)) == 0;
+}
+
 }  // namespace underpass::session

@@ -17,6 +17,8 @@ class Peers {
   virtual bool ask(int accepted, up_peer& peer) = 0;
   // Before connect(): this dial carries the connection `id`. False, with errno, where that is refused.
   virtual bool announce(int dial, std::uint64_t id) = 0;
+  // ... or none: it goes where the agent lets this pod's worker go for itself.
+  virtual bool announce_errand(int dial) = 0;
 };
 
 // UP_SO_PEER and UP_SO_CARRIES of abi.h.
@@ -24,6 +26,7 @@ class SocketOptionPeers final : public Peers {
  public:
   bool ask(int accepted, up_peer& peer) override;
   bool announce(int dial, std::uint64_t id) override;
+  bool announce_errand(int dial) override;
 };
 
 }  // namespace underpass::session

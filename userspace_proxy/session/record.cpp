@@ -14,7 +14,10 @@ std::string_view text_of(const char (&field)[size]) {
 }  // namespace
 
 Record::Record(const up_peer& peer, NetnsCookie pod, const Routes& routes)
-    : client(peer.client),
+    : client_netns(peer.direction == UP_INBOUND ? peer.client_netns : pod),
+      server_netns(peer.direction == UP_INBOUND ? pod : peer.server_netns),
+      service(peer.service),
+      client(peer.client),
       server(peer.server),
       dialled(peer.dialled),
       client_port(peer.client_port),

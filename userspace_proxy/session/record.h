@@ -3,6 +3,8 @@
 // the access log will say, in one piece of memory.
 #pragma once
 
+#include <arpa/inet.h>
+
 #include <array>
 #include <chrono>
 #include <cstdint>
@@ -11,6 +13,8 @@
 
 #include "underpass/abi.h"
 #include "underpass/ids.h"
+#include "underpass/ip_address.h"
+#include "userspace_proxy/authz/authorizer.h"
 #include "userspace_proxy/session/routes.h"
 
 namespace underpass::session {
@@ -40,6 +44,9 @@ class Record {
   }
 
   std::chrono::system_clock::time_point start;
+  NetnsCookie client_netns = 0;  // 0: not attested
+  NetnsCookie server_netns = 0;  // 0: no enrolled pod of this node
+  std::uint32_t service = 0;     // as the maps number it, 0: none
   up_addr client{};
   up_addr server{};
   up_addr dialled{};
@@ -47,6 +54,8 @@ class Record {
   __be16 server_port = 0;
   __be16 dialled_port = 0;
   bool inbound = false;
+  // What log::append_way() wrote of all of this once: lines of a connection's requests have it in common.
+  mutable std::string written;
 
  private:
   void add(Name which, std::string_view text);
@@ -54,5 +63,14 @@ class Record {
   std::string names_;
   std::array<std::uint16_t, kNames> ends_{};  // of each name, in names_
 };
+
+// As policy sees the connection.
+inline authz::Peer peer_of(const Record& record) {
+  return {.identity = std::string(record.name(Record::kSourceIdentity)),
+          .client_ip = IpAddress(record.client),
+          .remote_ip = IpAddress(record.client),
+          .server_ip = IpAddress(record.server),
+          .server_port = ntohs(record.server_port)};
+}
 
 }  // namespace underpass::session

@@ -6,13 +6,13 @@
 #include <cerrno>
 #include <utility>
 
+#include "userspace_proxy/net/non_blocking.h"
+
 namespace underpass::session {
 namespace {
 
 // Blocks of one direction before others have their turn.
 constexpr int kTurn = 16;
-
-bool would_block(int error) { return error == EAGAIN || error == EWOULDBLOCK; }
 
 }  // namespace
 
@@ -22,7 +22,7 @@ bool Relay::flush(Direction& direction, Side& to, Step& step) {
     const ssize_t sent =
         ::send(to.fd.get(), direction.block.get() + direction.begin, direction.end - direction.begin, MSG_NOSIGNAL);
     if (sent < 0 && errno == EINTR) continue;
-    if (sent < 0 && !would_block(errno)) {
+    if (sent < 0 && !net::would_block(errno)) {
       step.error = errno;
       return false;
     }
@@ -67,7 +67,7 @@ Relay::Way Relay::pump(Direction& direction, Side& from, Side& to, BufferPool& b
     } else if (got == 0) {
       direction.ended = true;
       --turn;  // the end is handed on in any case
-    } else if (would_block(errno)) {
+    } else if (net::would_block(errno)) {
       from.readable = false;
     } else if (errno != EINTR) {
       step.error = errno;

@@ -1,27 +1,39 @@
 // SPDX-License-Identifier: Apache-2.0
-// A routing table in force, with the index that traffic threads look pods up in. Made once, shared, never changed.
+// A routing table in force, with what traffic threads look up in it. Made once, shared, never changed.
 #pragma once
 
 #include <cstdint>
 #include <memory>
 #include <string>
 #include <unordered_map>
-#include <utility>
+#include <vector>
 
 #include "underpass/routing_table.h"
+#include "userspace_proxy/authz/authorizer.h"
+#include "userspace_proxy/http/codec.h"
+#include "userspace_proxy/jwt/token.h"
 
 namespace underpass::session {
 
+// What is asked of requests to one kind of pods.
+struct HttpPolicing {
+  HttpPolicing(const HttpPolicySet& policies, const RoutingTable& table)
+      : set(policies), authorizer(policies, table.trust_domain), verifier(policies.authentications, table) {}
+
+  const HttpPolicySet& set;
+  authz::Authorizer authorizer;
+  jwt::Verifier verifier;
+};
+
 class Routes {
  public:
-  explicit Routes(RoutingTable table) : table_(std::move(table)) {
-    for (const auto& pod : table_.pods) pods_.emplace(pod.netns, &pod);
-  }
-  Routes(const Routes&) = delete;  // the index points into the table
+  explicit Routes(RoutingTable table);
+  Routes(const Routes&) = delete;  // the indices point into the table
   Routes& operator=(const Routes&) = delete;
 
   [[nodiscard]] const RoutingTable& table() const { return table_; }
   [[nodiscard]] const ProxySettings& settings() const { return table_.settings; }
+  [[nodiscard]] const http::Limits& limits() const { return limits_; }
 
   // Null: not one of this worker's.
   [[nodiscard]] const RoutingTable::Pod* find_pod(NetnsCookie netns) const {
@@ -33,10 +45,24 @@ class Routes {
     const auto found = table_.identities.find(number);
     return found == table_.identities.end() ? nullptr : &found->second;
   }
+  // Null: no policy concerns that pod, or it is not one of this worker's.
+  [[nodiscard]] const HttpPolicing* policing_of(NetnsCookie server) const {
+    const auto* pod = find_pod(server);
+    return pod == nullptr || !pod->policies ? nullptr : policing_[*pod->policies].get();
+  }
+  // What is spoken at a port of a pod; of one that is not this worker's that is to be found out.
+  [[nodiscard]] PortProtocol protocol_of(NetnsCookie server, std::uint16_t port) const {
+    const auto* pod = find_pod(server);
+    if (pod == nullptr) return PortProtocol::kDetect;
+    const auto found = pod->ports.find(port);
+    return found == pod->ports.end() ? PortProtocol::kDetect : found->second;
+  }
 
  private:
   RoutingTable table_;
+  http::Limits limits_;
   std::unordered_map<NetnsCookie, const RoutingTable::Pod*> pods_;
+  std::vector<std::unique_ptr<const HttpPolicing>> policing_;  // as table_.policy_sets
 };
 
 using RoutesPtr = std::shared_ptr<const Routes>;

@@ -23,6 +23,7 @@ constexpr auto kSweep = std::chrono::seconds(1);
 // A line of the access log waits so long for others, unless they are many.
 constexpr auto kLinesWait = std::chrono::milliseconds(20);
 constexpr std::size_t kManyLines = 16UL * 1024;
+constexpr const char* kDeniedDetails = "rbac_access_denied";
 
 // Signals are for the main thread.
 template <typename Start>
@@ -46,6 +47,7 @@ Traffic::Traffic(TrafficOptions options, std::unique_ptr<net::Loop> loop, Routes
       peers_(peers),
       access_log_(access_log),
       events_(events),
+      http_(*loop_, buffers_, peers_, *this, *options.memory_short, routes_, options.threads),
       next_sweep_(Clock::now() + kSweep) {}
 
 Result<std::unique_ptr<Traffic>> Traffic::start(TrafficOptions options, RoutesPtr routes, Peers& peers,
@@ -78,7 +80,9 @@ void Traffic::run() {
     loop_->run_round(next_round());
     end_late_dials();
     if (loop_->now() >= next_sweep_) sweep();
+    http_.end_round();
     ended_.clear();
+    check_drained();
     if (paused_) resume_if_possible();
     write_lines(false);
   }
@@ -86,7 +90,7 @@ void Traffic::run() {
 }
 
 Clock::time_point Traffic::next_round() const {
-  auto next = next_sweep_;
+  auto next = std::min(next_sweep_, http_.next_deadline());
   if (!lines_.empty() || lines_wait_) next = std::min(next, lines_due_);
   if (!starting_.empty()) next = std::min(next, starting_.front().deadline);
   return next;
@@ -116,6 +120,7 @@ void Traffic::sweep() {
         connection.end(Flag::kIdle, "idle");
     }
   }
+  http_.sweep();
   for (auto& [id, pod] : pods_)
     for (const bool v6 : {false, true}) ask_for_dials(id, pod.families[v6], v6);
 }
@@ -155,32 +160,61 @@ void Traffic::take_in(NetnsCookie id, UniqueFd fd) {
   const bool known = peers_.ask(fd.get(), peer);
   auto record = known ? Record(peer, id, *routes_) : Record();
   record.start = std::chrono::system_clock::now();
+  const auto protocol =
+      known ? routes_->protocol_of(record.server_netns, ntohs(record.server_port)) : PortProtocol::kTcp;
+  if (protocol == PortProtocol::kTcp)
+    relay(std::move(fd), id, known ? peer.id : 0, std::move(record), loop_->now());
+  else
+    http_.take_in(std::move(fd), id, peer.id, std::move(record), protocol);
+}
+
+void Traffic::relay(UniqueFd fd, NetnsCookie id, std::uint64_t peer, Record record, Clock::time_point began) {
   auto& connection =
       starting_.emplace_back(Surroundings{*loop_, buffers_, peers_}, static_cast<ConnectionOwner&>(*this),
-                             std::move(fd), id, known ? peer.id : 0, std::move(record));
+                             std::move(fd), id, peer, std::move(record));
   connection.place = std::prev(starting_.end());
-  connection.began = loop_->now();
-  connection.deadline = connection.began + routes_->settings().connect_timeout;
-  if (!known) {
+  connection.began = began;
+  connection.must_end_by = drain_until_;
+  connection.deadline = loop_->now() + routes_->settings().connect_timeout;
+  if (peer == 0) {
     spdlog::debug("connection-refused pod={} reason=\"it was dialled to the listener itself\"", id);
     return connection.end(Flag::kNotOurs, "nobody knows who dialled");
   }
-  auto pod = pods_.find(id);
-  find_dial(pod->second, connection);
+  if (!may_relay(connection)) return connection.end(Flag::kDenied, kDeniedDetails);
+  find_dial(connection);
   if (connection.stage() != Connection::Stage::kEnded) connection.watch_client();
 }
 
-void Traffic::find_dial(Pod& pod, Connection& connection) {
-  const bool v6 = connection.dials_v6();
-  auto& family = pod.families[v6];
+// Policies of the pod that it is for, of which the kernel has decided no more than addresses and ports can tell.
+bool Traffic::may_relay(const Connection& connection) {
+  const auto& record = connection.record();
+  const auto* policing = routes_->policing_of(record.server_netns);
+  if (policing == nullptr) return true;
+  const auto known = policing->authorizer.know(peer_of(record));
+  const auto verdict = policing->authorizer.decide_tcp(known);
+  requests_.add(record.server_netns, verdict.notices);
+  return verdict.kind == authz::Verdict::Kind::kAllow;
+}
+
+void Traffic::find_dial(DialUser& user) {
+  const auto pod = pods_.find(user.pod());
+  if (pod == pods_.end()) return user.no_dial(Flag::kDrained, "the pod went");
+  const bool v6 = user.dials_v6();
+  auto& family = pod->second.families[v6];
   family.used = true;
   if (auto socket = family.stock.take(loop_->now())) {
-    connection.dial(std::move(socket));
+    user.dial(std::move(socket));
   } else {
-    family.waiting.push_back(&connection);
-    if (!agent_there_) events_.on_starved(options_.thread, connection.pod(), v6);
+    family.waiting.push_back(&user);
+    if (!agent_there_) events_.on_starved(options_.thread, pod->first, v6);
   }
-  ask_for_dials(connection.pod(), family, v6);
+  ask_for_dials(pod->first, family, v6);
+}
+
+void Traffic::forget_dial(DialUser& user) {
+  if (const auto pod = pods_.find(user.pod()); pod != pods_.end())
+    for (auto& family : pod->second.families)
+      if (!family.waiting.empty()) std::erase(family.waiting, &user);
 }
 
 void Traffic::ask_for_dials(NetnsCookie id, Family& family, bool v6) {
@@ -195,9 +229,9 @@ void Traffic::add_dials(NetnsCookie id, bool v6, std::vector<UniqueFd> sockets) 
   auto& family = pod->second.families[v6];
   family.stock.add(std::move(sockets), loop_->now());
   while (!family.waiting.empty() && family.stock.size() > 0) {
-    auto* connection = family.waiting.front();
+    auto* user = family.waiting.front();
     family.waiting.pop_front();
-    connection->dial(family.stock.take(loop_->now()));
+    user->dial(family.stock.take(loop_->now()));
   }
   ask_for_dials(id, family, v6);
 }
@@ -214,7 +248,7 @@ void Traffic::no_dials(NetnsCookie id, bool v6) {
 }
 
 void Traffic::end_waiting(Family& family, Flag flag, const char* details) {
-  for (auto* connection : std::exchange(family.waiting, {})) connection->end(flag, details);
+  for (auto* user : std::exchange(family.waiting, {})) user->no_dial(flag, details);
 }
 
 // --- what becomes of connections ------------------------------------------------------------------------------------
@@ -225,21 +259,48 @@ void Traffic::on_connected(Connection& connection) {
 }
 
 void Traffic::on_ended(Connection& connection) {
-  if (const auto pod = pods_.find(connection.pod()); pod != pods_.end())
-    for (auto& family : pod->second.families)
-      if (!family.waiting.empty()) std::erase(family.waiting, &connection);
+  forget_dial(connection);
+  log_connection(connection, connection.relay().sent(), connection.relay().received());
+  ended_.splice(ended_.end(), connection.is_open ? open_ : starting_, connection.place);
+  check_drained();
+}
+
+// Its requests were told one by one.
+void Traffic::on_connection_ended(const HttpConnection& connection) {
+  if (connection.has_answered()) {
+    counters_.connections.sub();
+    counters_.ended[static_cast<std::size_t>(connection.flag())].add();
+  } else {
+    log_connection(connection, 0, 0);
+  }
+}
+
+template <typename Ended>
+void Traffic::log_connection(const Ended& connection, std::uint64_t sent, std::uint64_t received) {
   const auto duration = std::chrono::floor<std::chrono::milliseconds>(Clock::now() - connection.began);
-  if (lines_.empty() && !lines_wait_) lines_due_ = loop_->now() + kLinesWait;
+  expect_line();
   log::append_access_line(lines_, connection.record(),
                           {.duration = duration,
                            .flag = connection.flag(),
                            .details = connection.details(),
-                           .sent = connection.relay().sent(),
-                           .received = connection.relay().received()});
+                           .sent = sent,
+                           .received = received});
   counters_.connections.sub();
   counters_.ended[static_cast<std::size_t>(connection.flag())].add();
-  ended_.splice(ended_.end(), connection.is_open ? open_ : starting_, connection.place);
-  check_drained();
+}
+
+void Traffic::on_request_ended(const telemetry::RequestRecord& record) {
+  expect_line();
+  requests_.add(record);
+}
+
+void Traffic::on_not_http(HttpConnection& connection, UniqueFd socket) {
+  relay(std::move(socket), connection.pod(), connection.id(), connection.take_record(), connection.began);
+}
+
+// One is about to be appended.
+void Traffic::expect_line() {
+  if (lines_.empty() && !lines_wait_) lines_due_ = loop_->now() + kLinesWait;
 }
 
 void Traffic::write_lines(bool all) {
@@ -250,6 +311,17 @@ void Traffic::write_lines(bool all) {
 }
 
 // --- what the agent says --------------------------------------------------------------------------------------------
+
+void Traffic::use(RoutesPtr routes) {
+  routes_ = std::move(routes);
+  http_.use(routes_);
+  for (auto* list : {&starting_, &open_}) {
+    for (auto next = list->begin(); next != list->end();) {
+      auto& connection = *next++;
+      if (!may_relay(connection)) connection.end(Flag::kDenied, kDeniedDetails);
+    }
+  }
+}
 
 void Traffic::add_listener(NetnsCookie id, worker::Listener which, UniqueFd fd) {
   if (draining_) return;
@@ -306,6 +378,7 @@ void Traffic::forget(NetnsCookie id, bool reset) {
         connection.must_end_by = std::min(connection.must_end_by, until);
     }
   }
+  http_.forget(id, reset, until);
 }
 
 void Traffic::drain() {
@@ -314,15 +387,16 @@ void Traffic::drain() {
     drop_listeners(pod);
   }
   draining_ = true;
-  const auto until = loop_->now() + routes_->settings().drain_timeout;
+  const auto until = drain_until_ = loop_->now() + routes_->settings().drain_timeout;
   for (auto* list : {&starting_, &open_})
     for (auto& connection : *list) connection.must_end_by = std::min(connection.must_end_by, until);
+  http_.drain(until);
   next_sweep_ = std::min(next_sweep_, until);
   check_drained();
 }
 
 void Traffic::check_drained() {
-  if (!draining_ || drained_ || !starting_.empty() || !open_.empty()) return;
+  if (!draining_ || drained_ || !starting_.empty() || !open_.empty() || !http_.is_empty()) return;
   drained_ = true;
   write_lines(true);
   events_.on_drained(options_.thread);

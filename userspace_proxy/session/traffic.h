@@ -4,6 +4,7 @@
 #pragma once
 
 #include <array>
+#include <atomic>
 #include <cstdint>
 #include <deque>
 #include <functional>
@@ -21,6 +22,8 @@
 #include "userspace_proxy/session/connection.h"
 #include "userspace_proxy/session/counters.h"
 #include "userspace_proxy/session/dial_stock.h"
+#include "userspace_proxy/session/http_traffic.h"
+#include "userspace_proxy/telemetry/request_sink.h"
 
 namespace underpass::session {
 
@@ -39,11 +42,13 @@ class TrafficEvents {
 };
 
 struct TrafficOptions {
-  unsigned thread = 0;   // its number
+  unsigned thread = 0;                              // its number
+  unsigned threads = 1;                             // that there are
+  const std::atomic<bool>* memory_short = nullptr;  // no new requests while it is set
   int accept_limit = 0;  // a descriptor of this number is the last that is accepted: what is above it is the reserve
 };
 
-class Traffic final : private ConnectionOwner {
+class Traffic final : private ConnectionOwner, private HttpOwner {
  public:
   using DialCounts = std::map<NetnsCookie, std::pair<std::uint64_t, std::uint64_t>>;  // IPv4, IPv6
   using Work = std::move_only_function<void(Traffic&)>;
@@ -57,7 +62,7 @@ class Traffic final : private ConnectionOwner {
   [[nodiscard]] const Counters& counters() const { return counters_; }
 
   // --- in its own thread ---
-  void use(RoutesPtr routes) { routes_ = std::move(routes); }
+  void use(RoutesPtr routes);
   // In the place of the one that the pod has of this kind, if there is one.
   void add_listener(NetnsCookie pod, worker::Listener which, UniqueFd fd);
   void add_dials(NetnsCookie pod, bool v6, std::vector<UniqueFd> sockets);
@@ -68,6 +73,7 @@ class Traffic final : private ConnectionOwner {
   void drain();
   void set_agent_there(bool there);
   [[nodiscard]] DialCounts dial_counts() const;
+  [[nodiscard]] telemetry::RequestSink& requests() { return requests_; }
 
  private:
   struct Listening final : net::Watcher {
@@ -81,8 +87,8 @@ class Traffic final : private ConnectionOwner {
   };
   struct Family {
     DialStock stock;
-    std::deque<Connection*> waiting;  // for a dial socket, first come first served
-    bool used = false;                // there is something to dial for
+    std::deque<DialUser*> waiting;  // for a dial socket, first come first served
+    bool used = false;              // there is something to dial for
   };
   struct Pod {
     std::list<Listening> listeners;
@@ -93,6 +99,11 @@ class Traffic final : private ConnectionOwner {
           log::AccessLog& access_log, TrafficEvents& events);
   void on_connected(Connection& connection) override;
   void on_ended(Connection& connection) override;
+  void find_dial(DialUser& user) override;
+  void forget_dial(DialUser& user) override;
+  void on_not_http(HttpConnection& connection, UniqueFd socket) override;
+  void on_request_ended(const telemetry::RequestRecord& record) override;
+  void on_connection_ended(const HttpConnection& connection) override;
 
   void run();
   [[nodiscard]] net::Clock::time_point next_round() const;
@@ -102,7 +113,10 @@ class Traffic final : private ConnectionOwner {
   bool accept_from(Listening& listening);
   void accept_last(Pod& pod);
   void take_in(NetnsCookie pod, UniqueFd fd);
-  void find_dial(Pod& pod, Connection& connection);
+  void relay(UniqueFd fd, NetnsCookie pod, std::uint64_t id, Record record, net::Clock::time_point began);
+  [[nodiscard]] bool may_relay(const Connection& connection);
+  template <typename Ended>
+  void log_connection(const Ended& connection, std::uint64_t sent, std::uint64_t received);
   void ask_for_dials(NetnsCookie id, Family& family, bool v6);
   void on_accept_failed(const Listening& listening, int error);
   void end_waiting(Family& family, Flag flag, const char* details);
@@ -111,6 +125,7 @@ class Traffic final : private ConnectionOwner {
   void resume_if_possible();
   void unlisten(const Listening& listening);
   void drop_listeners(Pod& pod);
+  void expect_line();
   void write_lines(bool all);
   void check_drained();
 
@@ -126,15 +141,18 @@ class Traffic final : private ConnectionOwner {
   Connections starting_;  // until connected; in the order of their deadlines
   Connections open_;
   Connections ended_;  // of this round
+  HttpTraffic http_;
   Counters counters_;
 
-  std::string lines_;        // of the access log, until lines_due_
+  std::string lines_;  // of the access log, until lines_due_
+  telemetry::RequestSink requests_{lines_};
   bool lines_wait_ = false;  // in the access log itself, which could not write them all
   net::Clock::time_point lines_due_;
   net::Clock::time_point next_sweep_;
   bool paused_ = false;
   bool agent_there_ = true;
   bool draining_ = false;
+  net::Clock::time_point drain_until_ = net::Clock::time_point::max();
   bool drained_ = false;
   bool stopped_ = false;
   std::thread thread_;

@@ -54,6 +54,9 @@ struct ServiceAccount {
 struct Pod {
   NamespacedName id;
   std::string uid;
+  // By which the kubelet names the pod's control group: uid, or of a static pod the annotation
+  // kubernetes.io/config.hash of its mirror.
+  std::string cgroup_uid;
   std::string node_name;                    // spec.nodeName; empty: not scheduled
   std::string service_account = "default";  // spec.serviceAccountName
   std::vector<IpAddress> ips;               // status.podIP(s), the primary one first; empty: not assigned yet
@@ -105,6 +108,7 @@ struct Snapshot {
   std::map<std::string, Node> nodes;
   std::map<NamespacedName, std::shared_ptr<const AuthorizationPolicy>> authorization_policies;
   std::map<NamespacedName, std::shared_ptr<const PeerAuthentication>> peer_authentications;
+  std::map<NamespacedName, std::shared_ptr<const RequestAuthentication>> request_authentications;
   std::optional<MeshConfig> mesh;  // none: its defaults hold
   std::vector<Diagnostic> diagnostics;
 
@@ -119,8 +123,7 @@ struct Changes {
   std::set<NamespacedName> slices;
   std::set<NamespacedName> pods;
   bool nodes = false;
-  // AuthorizationPolicies, PeerAuthentications and the Mesh, and what is wrong with one: a refused policy closes its
-  // scope.
+  // Objects of the kinds of is_policy_kind(), and what is wrong with one: a refused policy closes its scope.
   bool policies = false;
 };
 

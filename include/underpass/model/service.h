@@ -27,6 +27,7 @@ struct ServicePort {
   std::uint16_t port = 0;
   TargetPort target = std::uint16_t{0};  // the same as `port` where the object says nothing
   std::uint16_t node_port = 0;           // 0: none
+  std::string app_protocol = {};         // "http", "kubernetes.io/h2c"; empty: not said
 
   bool operator==(const ServicePort&) const = default;
 };
@@ -54,6 +55,7 @@ struct EndpointPort {
   std::string name;  // of the Service's port
   Protocol protocol = Protocol::kTcp;
   std::uint16_t port = 0;
+  std::string app_protocol = {};  // as the Service's
 
   bool operator==(const EndpointPort&) const = default;
 };

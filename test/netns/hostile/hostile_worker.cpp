@@ -246,6 +246,8 @@ class HostileWorker {
     if (!(words >> family >> netns >> carries >> what.ip >> what.port >> what.how >> which)) return "usage";
     if (carries == "own") {
       if (const auto known = ask(client)) what.carries = known->id;
+    } else if (carries == "errand") {
+      what.errand = true;
     } else if (carries != "none") {
       what.carries = std::stoull(carries);
     }

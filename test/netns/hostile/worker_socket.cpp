@@ -72,6 +72,10 @@ std::string try_dial(int fd, const DialTry& what) {
     const std::uint64_t id = *what.carries;
     said += "announced=" + outcome(::setsockopt(fd, SOL_IP, UP_SO_CARRIES, &id, sizeof(id)) == 0) + " ";
   }
+  if (what.errand) {
+    const std::uint32_t on = 1;
+    said += "announced=" + outcome(::setsockopt(fd, SOL_IP, UP_SO_ERRAND, &on, sizeof(on)) == 0) + " ";
+  }
   int error = open_connection(fd, what);
   if (error == EINPROGRESS) {
     error = wait_connected(fd);

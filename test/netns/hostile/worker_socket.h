@@ -18,6 +18,7 @@ std::string outcome(bool done);
 
 struct DialTry {
   std::optional<std::uint64_t> carries;  // announced first, if any
+  bool errand = false;                   // announced instead: that it carries nothing
   std::string ip;
   std::uint16_t port = 0;
   // "connect"; "fastopen", "sendto", "sendmsg": by a send that names the address; "unspec": after it was disconnected.

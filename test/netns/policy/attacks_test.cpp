@@ -95,10 +95,9 @@ TEST_CASE("attack: a pod that gives itself the victim's address never passes as 
             connect_from(scene.at(attacker), to, bound_to(victim, local_address(waiting.get()).port()));
         // Its SYN was taken for the victim's. It hears nothing, and is not heard.
         const UniqueFd server = accept_from(listener.get());
-        (void)::send(posing.get(), "stolen", 6, MSG_NOSIGNAL);
-        (void)::send(server.get(), "secret", 6, MSG_NOSIGNAL);
-        CHECK(ends_with_error(server.get()));
-        CHECK(ends_with_error(posing.get()));
+        // The first call after the reset is told of it.
+        for (const UniqueFd* end : {&posing, &server})
+          CHECK((::send(end->get(), "secret", 6, MSG_NOSIGNAL) == -1 || ends_with_error(end->get())));
       } catch (const std::runtime_error& error) {
         CHECK(std::string(error.what()).contains("Connection refused"));
       }

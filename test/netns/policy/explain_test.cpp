@@ -158,10 +158,6 @@ TEST_CASE("explain: what it says is what connect() does, and flows name the same
        "a8080 a9090 c8080 c9090 x8080"},
       {"broken", policy("broken", R"({"action": "MAYBE"})"), ""},
       {"dry", dry_run("dry", R"({"action": "DENY", "rules": [{}]})"), all},
-      {"http",
-       policy("http",
-              R"({"action": "DENY", "rules": [{"to": [{"operation": {"paths": ["/x"], "ports": ["9090"]}}]}]})"),
-       "a8080 c8080 out8080 x8080"},
   };
   Scene scene;
   for (const auto& row : rows) {

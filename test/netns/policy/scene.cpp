@@ -73,7 +73,8 @@ void check_passes(const Place& from, int listener, const Prepare& prepare) {
 }
 
 void check_refused(const Place& from, int listener, const Prepare& prepare) {
-  CHECK(dial(from, local_address(listener), prepare).contains("Connection refused"));
+  const std::string how = dial(from, local_address(listener), prepare);
+  CHECK_MESSAGE(how.contains("Connection refused"), how);
   CHECK_FALSE(readable(listener, milliseconds(0)));
 }
 
@@ -103,12 +104,6 @@ std::string identity_of_client(const Scene& scene, const Address& client) {
       return text_of(source.at("identity"));
   }
   return "";
-}
-
-bool ends_with_error(int fd, milliseconds deadline) {
-  if (!readable(fd, deadline)) return false;
-  char byte = 0;
-  return ::recv(fd, &byte, 1, MSG_DONTWAIT) == -1 && errno != EAGAIN;
 }
 
 bool hangs_up(int fd, milliseconds deadline) {

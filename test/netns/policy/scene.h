@@ -50,9 +50,6 @@ Prepare bound_to(const std::string& ip, std::uint16_t port);
 std::string identity_of_client(const Scene& scene, const Address& client);
 Address peer_address(int fd);
 
-// The next recv() fails, before the deadline: no byte, and no end of stream.
-bool ends_with_error(int fd, milliseconds deadline = seconds(5));
-
 // It is over, whatever there is still to be read.
 bool hangs_up(int fd, milliseconds deadline = seconds(5));
 

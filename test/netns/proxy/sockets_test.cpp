@@ -104,12 +104,12 @@ TEST_CASE("proxy: through a Service its client sees the Service, and the server 
   scene.world.objects.put(ServiceObject{.ns = "shop",
                                         .name = "web",
                                         .cluster_ips = {kVip4, kVip6},
-                                        .ports = {{.name = "http", .port = 80, .target = std::to_string(kTarget)}}});
+                                        .ports = {{.name = "tcp", .port = 80, .target = std::to_string(kTarget)}}});
   for (const bool v6 : {false, true})
     scene.world.objects.put(EndpointSliceObject{.ns = "shop",
                                                 .name = v6 ? "web-6" : "web-4",
                                                 .service = "web",
-                                                .ports = {{.name = "http", .port = kTarget}},
+                                                .ports = {{.name = "tcp", .port = kTarget}},
                                                 .endpoints = {{.ip = v6 ? scene.at("b").v6 : scene.at("b").v4}},
                                                 .v6 = v6});
   REQUIRE(eventually(seconds(10), [&] { return scene.world.pinned.entries("up_backends") == 2; }));

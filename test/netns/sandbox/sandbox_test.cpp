@@ -25,7 +25,7 @@
 #include <string>
 #include <thread>
 
-#include "test/unit/temp_folder.h"
+#include "test/support/temp_folder.h"
 #include "underpass/abi.h"
 #include "underpass/unique_fd.h"
 #include "userspace_proxy/sandbox/sandbox.h"

@@ -61,10 +61,4 @@ void Live::end() {
   in.client.reset();
 }
 
-bool ends_with_error(int fd, milliseconds deadline) {
-  if (!readable(fd, deadline)) return false;
-  char byte = 0;
-  return ::recv(fd, &byte, 1, MSG_DONTWAIT) == -1 && errno != EAGAIN;
-}
-
 }  // namespace underpass::test

@@ -41,7 +41,4 @@ class Live {
 // What a test's own deadline is for things that take the agent a moment.
 inline constexpr seconds kSoon{10};
 
-// The next recv() fails, before the deadline: no byte, and no end of stream.
-bool ends_with_error(int fd, milliseconds deadline = seconds(5));
-
 }  // namespace underpass::test

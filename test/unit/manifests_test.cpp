@@ -1,0 +1,265 @@
+// SPDX-License-Identifier: Apache-2.0
+// manifests/ against the code, without a cluster: everything parses and is used, the schema of Mesh takes what the
+// decoder takes, and the DaemonSet's ports, folders and version are the agent's own. What only an API server can tell
+// is in test/kube.
+#include <doctest/doctest.h>
+
+#include <algorithm>
+#include <boost/json/serialize.hpp>
+#include <boost/json/value.hpp>
+#include <filesystem>
+#include <fstream>
+#include <iterator>
+#include <set>
+#include <string>
+#include <string_view>
+#include <vector>
+
+#include "agent/admin/http.h"
+#include "agent/agent.h"
+#include "agent/cni/installer.h"
+#include "agent/k8s/decode.h"
+#include "agent/k8s/yaml.h"
+
+namespace underpass {
+namespace {
+
+namespace fs = std::filesystem;
+namespace json = boost::json;
+
+const fs::path kManifests = UNDERPASS_MANIFESTS;
+const fs::path kMeshes = UNDERPASS_MESHES;
+
+std::string read(const fs::path& path) {
+  std::ifstream file(path, std::ios::binary);
+  REQUIRE_MESSAGE(file.good(), path.string());
+  return {std::istreambuf_iterator<char>(file), {}};
+}
+
+std::vector<json::value> documents_of(const fs::path& path) {
+  const auto documents = k8s::parse_yaml(read(path));
+  REQUIRE_MESSAGE(documents.has_value(), path.string() << ": " << documents.error().cause);
+  std::vector<json::value> out;
+  for (const auto& document : *documents) out.push_back(document.value);
+  return out;
+}
+
+json::value document_of(const fs::path& path) {
+  const auto documents = documents_of(path);
+  REQUIRE_MESSAGE(documents.size() == 1, path.string());
+  return documents.front();
+}
+
+std::vector<fs::path> files_below(const fs::path& folder) {
+  std::vector<fs::path> out;
+  for (const auto& entry : fs::recursive_directory_iterator(folder))
+    if (entry.path().extension() == ".yaml") out.push_back(entry.path());
+  std::ranges::sort(out);
+  return out;
+}
+
+std::string text(const json::value& value) { return std::string(value.as_string()); }
+
+const json::value* find(const json::value& object, std::string_view key) {
+  return object.as_object().if_contains({key.data(), key.size()});
+}
+
+TEST_CASE("manifests: every file parses, says what it is, and is part of a kustomization") {
+  std::set<fs::path> files, used;
+  for (const auto& path : files_below(kManifests)) {
+    CAPTURE(path);
+    files.insert(path);
+    for (const auto& object : documents_of(path)) {
+      REQUIRE(find(object, "apiVersion") != nullptr);
+      if (find(object, "kind")->as_string() != "Kustomization") {
+        CHECK(object.at_pointer("/metadata/name").is_string());
+        continue;
+      }
+      used.insert(path);
+      for (const auto& resource : object.at("resources").as_array()) {
+        const auto named = fs::weakly_canonical(path.parent_path() / text(resource));
+        CHECK_MESSAGE(fs::exists(named), named.string());
+        if (fs::is_regular_file(named)) used.insert(named);
+      }
+    }
+  }
+  CHECK(files.size() > 5);
+  CHECK(files == used);
+}
+
+// --- Mesh ---
+
+json::value mesh_schema() {
+  const auto crd = document_of(kManifests / "base/crd-mesh.yaml");
+  return crd.at_pointer("/spec/versions/0/schema/openAPIV3Schema/properties/spec");
+}
+
+k8s::Decoded<model::MeshConfig> decode_spec(const json::value& spec) {
+  return k8s::decode_mesh({{"apiVersion", "underpass.dev/v1alpha1"},
+                           {"kind", "Mesh"},
+                           {"metadata", {{"name", "default"}}},
+                           {"spec", spec}});
+}
+
+std::string error_of(const k8s::Decoded<model::MeshConfig>& mesh) {
+  return mesh ? "it decodes" : mesh.error().path + ": " + mesh.error().cause;
+}
+
+// What the API server makes of nothing: each object's default, filled with those of its members.
+json::value defaults_of(const json::value& schema) {
+  const auto* value = find(schema, "default");
+  REQUIRE_MESSAGE(value != nullptr, json::serialize(schema));
+  const auto* properties = find(schema, "properties");
+  if (properties == nullptr) return *value;
+  CHECK(value->as_object().empty());
+  json::object out;
+  for (const auto& [name, property] : properties->as_object()) out[name] = defaults_of(property);
+  return out;
+}
+
+// A spec with this value at the path.
+json::value spec_with(const std::vector<std::string>& path, const json::value& value) {
+  json::value out = value;
+  for (auto key = path.rbegin(); key != path.rend(); ++key) out = json::object{{*key, out}};
+  return out;
+}
+
+void check_leaf(const json::value& schema, const std::vector<std::string>& path) {
+  const auto accepts = [&](const json::value& value) { return decode_spec(spec_with(path, value)).has_value(); };
+  if (const auto* choices = find(schema, "enum"))
+    for (const auto& choice : choices->as_array()) CHECK_MESSAGE(accepts(choice), choice);
+  if (const auto* least = find(schema, "minimum")) {
+    CHECK(accepts(*least));
+    CHECK_FALSE(accepts(least->as_int64() - 1));
+  }
+  if (const auto* most = find(schema, "maximum")) {
+    CHECK(accepts(*most));
+    CHECK_FALSE(accepts(most->as_int64() + 1));
+  }
+  const bool is_number = text(schema.at("type")) == "integer";
+  CHECK(accepts(*find(schema, "default")));
+  CHECK_FALSE(accepts(is_number ? json::value("1") : json::value(1)));
+}
+
+void check_leaves(const json::value& schema, const std::vector<std::string>& path) {
+  CAPTURE(path.size());
+  REQUIRE(find(schema, "type") != nullptr);  // structural
+  const auto* properties = find(schema, "properties");
+  if (properties == nullptr) return check_leaf(schema, path);
+  for (const auto& [name, property] : properties->as_object()) {
+    CHECK_MESSAGE(find(property, "description") != nullptr, std::string(name));
+    auto below = path;
+    below.emplace_back(name);
+    check_leaves(property, below);
+  }
+}
+
+TEST_CASE("manifests: the schema of Mesh says what the decoder does") {
+  const auto schema = mesh_schema();
+  const auto decoded = decode_spec(defaults_of(schema));
+  CHECK_MESSAGE(decoded.has_value(), error_of(decoded));
+  CHECK(decoded.value() == model::MeshConfig{});
+  check_leaves(schema, {});
+}
+
+TEST_CASE("manifests: the decoder and the table of Meshes, good ones") {
+  const auto files = files_below(kMeshes / "good");
+  CHECK(files.size() > 10);
+  for (const auto& path : files) {
+    const auto decoded = k8s::decode_mesh(document_of(path));
+    CHECK_MESSAGE(decoded.has_value(), path.string() << ": " << error_of(decoded));
+  }
+}
+
+TEST_CASE("manifests: the decoder and the table of Meshes, bad ones") {
+  constexpr std::string_view kAt = "\n# at: ";
+  const auto files = files_below(kMeshes / "bad");
+  CHECK(files.size() > 30);
+  for (const auto& path : files) {
+    const auto content = read(path);
+    const auto from = content.find(kAt);
+    REQUIRE_MESSAGE(from != std::string::npos, path.string());
+    const auto at = content.substr(from + kAt.size(), content.find('\n', from + 1) - from - kAt.size());
+    const auto decoded = k8s::decode_mesh(document_of(path));
+    REQUIRE_MESSAGE(!decoded.has_value(), path.string());
+    CHECK_MESSAGE(decoded.error().path == at, path.string() << ": " << error_of(decoded));
+  }
+}
+
+// --- DaemonSet ---
+
+json::value pod_spec() { return document_of(kManifests / "base/daemonset.yaml").at_pointer("/spec/template/spec"); }
+json::value container() { return pod_spec().at_pointer("/containers/0"); }
+
+std::int64_t port_of(const std::string& host_port) { return admin::parse_host_port(host_port).value().port; }
+
+TEST_CASE("manifests: the agent's ports, probes and version are those of the code") {
+  const auto agent = container();
+  std::set<std::pair<std::string, std::int64_t>> ports;
+  for (const auto& port : agent.at("ports").as_array()) {
+    ports.emplace(text(port.at("name")), port.at("containerPort").as_int64());
+    CHECK(port.at("hostPort") == port.at("containerPort"));
+  }
+  const AgentOptions options;
+  CHECK(ports == std::set<std::pair<std::string, std::int64_t>>{{"metrics", port_of(options.metrics)},
+                                                                {"ready", port_of(options.ready)}});
+
+  const auto object = document_of(kManifests / "base/daemonset.yaml");
+  const auto annotations = object.at_pointer("/spec/template/metadata/annotations");
+  CHECK(text(annotations.at("prometheus.io/port")) == std::to_string(port_of(options.metrics)));
+  CHECK(admin::metrics_pages({}).contains(text(annotations.at("prometheus.io/path"))));
+  CHECK(admin::ready_pages({}).contains(text(agent.at_pointer("/readinessProbe/httpGet/path"))));
+  CHECK(text(agent.at_pointer("/readinessProbe/httpGet/port")) == "ready");
+
+  CHECK(text(agent.at("image")) == "underpass:" UNDERPASS_VERSION);
+  const auto images = document_of(kManifests / "base/kustomization.yaml").at("images");
+  CHECK(text(images.at(0).at("name")) == "underpass");
+  CHECK(text(images.at(0).at("newTag")) == UNDERPASS_VERSION);
+}
+
+TEST_CASE("manifests: what is mounted is the node's, at the same place, and what the agent uses") {
+  std::set<std::pair<std::string, std::string>> on_node, in_container;
+  for (const auto& volume : pod_spec().at("volumes").as_array())
+    on_node.emplace(text(volume.at("name")), text(volume.at_pointer("/hostPath/path")));
+  for (const auto& mount : container().at("volumeMounts").as_array())
+    in_container.emplace(text(mount.at("name")), text(mount.at("mountPath")));
+  CHECK(on_node == in_container);  // a netns or cgroup path that the agent names means the same to the node
+
+  const AgentOptions options;
+  CHECK(on_node.contains({"bpffs", options.bpffs}));
+  CHECK(on_node.contains({"run", options.run_dir}));
+  CHECK(on_node.contains({"state", options.state_dir}));
+  const cni::InstallOptions cni;
+  CHECK(on_node.contains({"cni-bin", cni.bin_dir}));
+  CHECK(on_node.contains({"cni-conf", cni.conf_dir}));
+  CHECK(on_node.contains({"cni-cache", cni.cache_dir}));
+}
+
+TEST_CASE("manifests: the DaemonSet's names agree with each other and with the rights") {
+  const auto object = document_of(kManifests / "base/daemonset.yaml");
+  const auto name = text(object.at_pointer("/metadata/name"));
+  const auto ns = text(object.at_pointer("/metadata/namespace"));
+  for (const auto& [key, value] : object.at_pointer("/spec/selector/matchLabels").as_object())
+    CHECK(object.at_pointer("/spec/template/metadata/labels").at(key) == value);
+  const auto arguments = container().at("args").as_array();
+  CHECK(std::ranges::count(arguments, json::value("--daemon-set=" + ns + "/" + name)) == 1);
+  CHECK(text(document_of(kManifests / "base/namespace.yaml").at_pointer("/metadata/name")) == ns);
+  const auto account = document_of(kManifests / "base/service-account.yaml").at("metadata");
+  CHECK(text(account.at("name")) == text(pod_spec().at("serviceAccountName")));
+  CHECK(text(account.at("namespace")) == ns);
+
+  bool may_read_itself = false;
+  for (const auto& rights : documents_of(kManifests / "base/rbac.yaml")) {
+    if (const auto* subjects = find(rights, "subjects")) {
+      CHECK(subjects->at(0).at("name") == account.at("name"));
+      CHECK(subjects->at(0).at("namespace") == account.at("namespace"));
+    } else if (text(rights.at("kind")) == "Role") {
+      may_read_itself = rights.at_pointer("/metadata/namespace") == json::value(ns) &&
+                        rights.at_pointer("/rules/0/resourceNames") == json::value(json::array{name});
+    }
+  }
+  CHECK(may_read_itself);
+}
+
+}  // namespace
+}  // namespace underpass

@@ -1,0 +1,104 @@
+// SPDX-License-Identifier: Apache-2.0
+// A connection to a server that HTTP requests are sent over, one after the other or many at once, as its codec can.
+// Lives on between requests.
+#pragma once
+
+#include <list>
+#include <memory>
+#include <utility>
+#include <vector>
+
+#include "underpass/abi.h"
+#include "userspace_proxy/http/codec.h"
+#include "userspace_proxy/session/dial_user.h"
+#include "userspace_proxy/session/http_host.h"
+#include "userspace_proxy/session/http_socket.h"
+#include "userspace_proxy/session/upstream_user.h"
+
+namespace underpass::session {
+
+// Requests may share a connection where all of this is the same: the server's application sees one client address for a
+// connection, and it must be that of the pod that asks.
+struct UpstreamKey {
+  NetnsCookie pod = 0;  // in whose network namespace it is dialled
+  up_addr server{};
+  __be16 port = 0;
+  bool http2 = false;
+  bool errand = false;  // to an authorization service: for no connection, but by leave of the agent's
+  up_addr client{};
+  NetnsCookie client_netns = 0;  // addresses are used again by other pods
+
+  bool operator==(const UpstreamKey& other) const;
+};
+
+struct UpstreamKeyHash {
+  std::size_t operator()(const UpstreamKey& key) const;
+};
+
+struct UpstreamGroup;
+
+class Upstream final : public HttpEnd, public DialUser, private http::ClientEvents, private net::Watcher {
+ public:
+  Upstream(HttpHost& host, UpstreamGroup& group);
+  ~Upstream() override;
+  Upstream(const Upstream&) = delete;
+  Upstream& operator=(const Upstream&) = delete;
+
+  void settle() override;
+  void check_time(net::Clock::time_point now);
+  // Goes when nobody has asked for anything for longer than clients that are to go are waited for.
+  void leave() { is_leaving_ = true; }
+  // With everything that is under way.
+  void end(telemetry::RequestFlag flag, std::string_view details);
+
+  // --- for exchanges ---
+  [[nodiscard]] http::ClientCodec& codec() { return *codec_; }
+  [[nodiscard]] bool can_send() const;
+  // 0: that request cannot be sent.
+  http::StreamId send(UpstreamUser& user, const http::Request& request);
+  void forget(http::StreamId stream);
+  // Gives it up in the middle: of HTTP/1 that is the connection, by RST.
+  void abandon(http::StreamId stream, http::Fault why);
+
+  [[nodiscard]] NetnsCookie pod() const override;
+  [[nodiscard]] bool dials_v6() const override;
+  void dial(UniqueFd socket) override;
+  void no_dial(Flag flag, const char* details) override;
+
+  [[nodiscard]] UpstreamGroup& group() { return group_; }
+  [[nodiscard]] bool is_over() const { return stage_ == Stage::kEnded; }
+
+  std::list<Upstream>::iterator place;
+
+ private:
+  enum class Stage { kWaitsForDial, kConnecting, kOpen, kEnded };
+
+  void on_events(std::uint32_t events) override;
+  void on_connect(std::uint32_t events);
+  void on_response(http::StreamId stream, http::Response& response) override;
+  void on_data(http::StreamId stream, std::string_view bytes) override;
+  void on_end(http::StreamId stream, const http::Fields* trailers) override;
+  void on_reset(http::StreamId stream, http::Fault why) override;
+  void on_writable(http::StreamId stream) override;
+  void on_failed(http::Fault why, std::string_view detail) override;
+  void on_room() override;
+
+  [[nodiscard]] UpstreamUser* find(http::StreamId stream);
+  [[nodiscard]] Reached reached(http::StreamId stream) const;
+  void fail(int error);
+
+  HttpHost& host_;
+  UpstreamGroup& group_;
+  HttpSocket socket_;
+  RoutesPtr limits_by_;  // whose limits the codec has
+  std::unique_ptr<http::ClientCodec> codec_;
+  std::vector<std::pair<http::StreamId, UpstreamUser*>> streams_;  // by number
+  Stage stage_ = Stage::kWaitsForDial;
+  net::Clock::time_point deadline_;    // to be connected
+  net::Clock::time_point idle_since_;  // while streams_ is empty
+  std::uint64_t bytes_before_ = 0;     // that the socket had taken before the last request
+  bool is_leaving_ = false;
+  bool is_cut_ = false;  // in the middle of something
+};
+
+}  // namespace underpass::session

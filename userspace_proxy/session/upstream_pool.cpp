@@ -1,0 +1,98 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "userspace_proxy/session/upstream_pool.h"
+
+#include <utility>
+#include <vector>
+
+namespace underpass::session {
+
+void UpstreamPool::find(const UpstreamKey& key, UpstreamUser& user) {
+  const auto [place, fresh] = groups_.try_emplace(key);
+  auto& group = place->second;
+  if (fresh) group.key = key;
+  if (!group.members.empty() && group.members.front().can_send()) return start(user, group.members.front());
+  group.waiting.push_back(&user);
+  // One connection of HTTP/2 takes everybody who waits.
+  if (group.dialling < (key.http2 ? 1 : group.waiting.size())) dial(group);
+}
+
+void UpstreamPool::start(UpstreamUser& user, Upstream& upstream) {
+  user.start_on(upstream);
+  auto& members = upstream.group().members;
+  if (!upstream.can_send() && !upstream.is_over()) members.splice(members.end(), members, upstream.place);
+}
+
+void UpstreamPool::dial(UpstreamGroup& group) {
+  ++group.dialling;
+  auto& upstream = group.members.emplace_back(host_, group);
+  upstream.place = std::prev(group.members.end());
+  host_.find_dial(upstream);
+}
+
+void UpstreamPool::forget(UpstreamUser& user) {
+  for (auto& [key, group] : groups_) std::erase(group.waiting, &user);
+}
+
+void UpstreamPool::on_room(Upstream& upstream) {
+  auto& group = upstream.group();
+  if (&group.members.front() != &upstream) group.members.splice(group.members.begin(), group.members, upstream.place);
+  while (!group.waiting.empty() && upstream.can_send()) {
+    auto* user = group.waiting.front();
+    group.waiting.pop_front();
+    start(*user, upstream);
+  }
+}
+
+// Each dial was made for somebody: the one that waited longest goes with it.
+void UpstreamPool::on_dial_failed(Upstream& upstream, telemetry::RequestFlag flag, std::string_view details) {
+  auto& group = upstream.group();
+  auto failed = std::exchange(group.waiting, {});
+  while (!group.key.http2 && failed.size() > 1 && group.waiting.size() < group.dialling) {
+    group.waiting.push_front(failed.back());
+    failed.pop_back();
+  }
+  for (auto* user : failed) user->no_server(flag, details);
+}
+
+void UpstreamPool::on_ended(Upstream& upstream) {
+  auto& group = upstream.group();
+  ended_.splice(ended_.end(), group.members, upstream.place);
+}
+
+template <typename Visit>
+void UpstreamPool::visit_all(Visit visit) {
+  // Whoever loses one may look for another, in a group that is new.
+  std::vector<Upstream*> all;
+  for (auto& [key, group] : groups_)
+    for (auto& upstream : group.members) all.push_back(&upstream);
+  for (auto* upstream : all) visit(*upstream);
+}
+
+void UpstreamPool::check_time(net::Clock::time_point now) {
+  visit_all([&](Upstream& upstream) { upstream.check_time(now); });
+  // Those that ended are gone by now: it is called before a round.
+  std::erase_if(groups_,
+                [](const auto& entry) { return entry.second.members.empty() && entry.second.waiting.empty(); });
+}
+
+void UpstreamPool::forget_pod(NetnsCookie pod, bool reset) {
+  visit_all([&](Upstream& upstream) {
+    if (upstream.pod() != pod) return;
+    if (reset)
+      upstream.end(telemetry::RequestFlag::kDrained, "the pod went");
+    else
+      upstream.leave();
+  });
+}
+
+void UpstreamPool::leave_all() {
+  visit_all([](Upstream& upstream) { upstream.leave(); });
+}
+
+std::size_t UpstreamPool::size() const {
+  std::size_t size = 0;
+  for (const auto& [key, group] : groups_) size += group.members.size();
+  return size;
+}
+
+}  // namespace underpass::session
