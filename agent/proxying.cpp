@@ -58,9 +58,8 @@ admin::ProxyConfigInfo describe(const compile::PodStatus& pod, const workers::St
   if (worker.pid != 0) out.since = worker.since;
   if (const auto found = worker.listeners.find(pod.netns_cookie); found != worker.listeners.end())
     for (const auto& [listener, port] : found->second)
-      out.listeners.push_back({.direction = listener.inbound ? UP_INBOUND : UP_OUTBOUND,
-                               .address = IpAddress(loopback(listener.v6)),
-                               .port = port});
+      out.listeners.push_back(
+          {.direction = listener.direction, .address = IpAddress(loopback(listener.v6)), .port = port});
   if (const auto found = worker.report.dials.find(pod.netns_cookie); found != worker.report.dials.end())
     std::tie(out.dials4, out.dials6) = found->second;
   return out;

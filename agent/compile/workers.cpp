@@ -77,14 +77,17 @@ RoutingTable table_of(const WorkerPlan& plan, std::uint64_t revision) {
                    .trust_domain = plan.trust_domain,
                    .policy_sets = {},
                    .providers = plan.providers,
-                   .jwks = plan.jwks};
+                   .jwks = plan.jwks,
+                   .certificates = plan.certificates,
+                   .trust_bundle = plan.trust_bundle};
   for (const auto& [netns, pod] : plan.pods)
     out.pods.push_back({.netns = netns,
                         .id = pod.id,
                         .identity = pod.identity,
                         .labels = pod.labels,
                         .ports = pod.ports,
-                        .policies = pod.policies});
+                        .policies = pod.policies,
+                        .tunnels = pod.tunnels});
   for (const auto& set : plan.policy_sets) out.policy_sets.push_back(*set);
   return out;
 }

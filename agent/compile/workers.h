@@ -35,6 +35,7 @@ struct WorkerPod {
   std::map<std::string, std::string> labels;
   std::map<std::uint16_t, PortProtocol> ports;
   std::optional<std::uint32_t> policies;  // index of WorkerPlan::policy_sets
+  bool tunnels = false;                   // it speaks HBONE with other nodes
 
   bool operator==(const WorkerPod&) const = default;
 };
@@ -50,6 +51,8 @@ struct WorkerPlan {
   std::vector<std::shared_ptr<const HttpPolicySet>> policy_sets;
   std::map<std::string, RoutingTable::Provider> providers;  // that these policies name, and the Mesh has
   std::map<std::string, std::string> jwks;                  // what was fetched for them: who has that fills it in
+  std::map<std::string, Certificate> certificates;          // by identity, of pods that tunnel: as `jwks`
+  std::string trust_bundle;                                 // ... and so
 
   bool operator==(const WorkerPlan&) const = default;
 };

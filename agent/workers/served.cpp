@@ -6,6 +6,7 @@
 #include <spdlog/spdlog.h>
 #include <sys/socket.h>
 
+#include <array>
 #include <utility>
 
 #include "agent/dataplane/netns.h"
@@ -13,12 +14,13 @@
 namespace underpass::workers {
 namespace {
 
-constexpr std::uint16_t kOutboundPort = 15001, kInboundPort = 15006;
+// Where a listener is at its loopback address, by direction; if the pod has that port for itself, anywhere.
+constexpr std::array<std::uint16_t, 3> kPorts{15001, 15006, UP_TUNNEL_PORT};
 
 up_listener_key key_of(NetnsCookie netns, const worker::Listener& listener) {
   up_listener_key key{};
   key.netns_cookie = netns;
-  key.direction = listener.inbound ? UP_INBOUND : UP_OUTBOUND;
+  key.direction = listener.direction;
   key.v6 = listener.v6 ? 1 : 0;
   return key;
 }
@@ -27,8 +29,8 @@ std::vector<worker::Listener> wanted_listeners(const compile::WorkerPod& pod) {
   std::vector<worker::Listener> out;
   for (const bool v6 : {false, true})
     if (v6 ? pod.v6 : pod.v4)
-      for (const bool inbound : {false, true})
-        if (inbound || !pod.inbound_only) out.push_back({.inbound = inbound, .v6 = v6});
+      for (const auto direction : {UP_OUTBOUND, UP_INBOUND})
+        if (direction != UP_OUTBOUND || !pod.inbound_only) out.push_back({.direction = direction, .v6 = v6});
   return out;
 }
 
@@ -57,7 +59,7 @@ Result<bool> Served::make_listeners(SocketMaker& maker, const std::string& path,
   bool fresh = false;
   for (const auto& listener : wanted_listeners(pod)) {
     if (listeners_.contains(listener)) continue;
-    auto made = maker.listen(netns_fd_.get(), listener.v6, listener.inbound ? kInboundPort : kOutboundPort);
+    auto made = maker.listen(netns_fd_.get(), listener.v6, kPorts.at(listener.direction));
     if (!made) return std::unexpected(made.error());
     listeners_[listener] = {.fd = std::move(made->fd), .port = made->port};
     fresh = true;
@@ -76,7 +78,8 @@ void Served::take_back(const dataplane::WorkerMaps& maps, const worker::Listener
       continue;
     }
     const std::uint16_t port = row ? ntohs(listener.v6 ? row->port6 : row->port4) : 0;
-    listeners_[listener] = {.fd = std::move(fds[i]), .port = listener.inbound ? kInboundPort : port};
+    listeners_[listener] = {.fd = std::move(fds[i]),
+                            .port = listener.direction == UP_OUTBOUND ? port : kPorts.at(listener.direction)};
   }
   told = true;
   in_force_ = row.has_value();
@@ -101,7 +104,7 @@ up_worker Served::row_of(std::uint32_t number, std::int32_t dials) const {
   row.number = number;
   row.dials = dials;
   for (const auto& [listener, held] : listeners_)
-    if (!listener.inbound) (listener.v6 ? row.port6 : row.port4) = htons(held.port);
+    if (listener.direction == UP_OUTBOUND) (listener.v6 ? row.port6 : row.port4) = htons(held.port);
   return row;
 }
 

@@ -14,7 +14,7 @@
 
 /* Raise it with every change of a key, a value or the meaning of a number below. Sockets that live through an upgrade
  * keep the old sk_msg program and its maps, so an agent refuses pinned maps of another layout instead of guessing. */
-#define UP_LAYOUT 8
+#define UP_LAYOUT 9
 
 #define UP_NS_NAME_LEN 64   /* RFC 1123 label, 63 + NUL */
 #define UP_POD_NAME_LEN 256 /* RFC 1123 subdomain, 253 + NUL */
@@ -153,6 +153,7 @@ struct up_config {
 #define UP_CAPTURE_OUTBOUND 1u /* what it dials, if a worker is there */
 #define UP_CAPTURE_INBOUND 2u  /* what others dial of it, if a worker is there */
 #define UP_CAPTURE_MUST 4u     /* ... and if none is, it is refused: the worker decides whether it may */
+#define UP_CAPTURE_TUNNEL 8u /* what it dials of pods that up_remotes says a tunnel leads to, and what tunnels bring */
 
 /* up_pods: HASH by netns cookie (__u64): the enrolled pods of this node. */
 struct up_pod {
@@ -190,6 +191,30 @@ struct up_ip_key {
 
 struct up_ip {
 	__u64 netns_cookie;
+};
+
+/* How a pod is reached. */
+enum up_tunnel {
+	UP_TUNNEL_NONE = 0,  /* by plain TCP */
+	UP_TUNNEL_HBONE = 1, /* by HTTP/2 CONNECT over mutual TLS, at UP_TUNNEL_PORT */
+};
+
+#define UP_TUNNEL_PORT 15008 /* HBONE's */
+
+/* up_remotes: HASH: the pods of the mesh that workers of this node reach through a tunnel: those of other nodes, and those
+ * of this one that ask for it. Port 0: every port that has no row of its own. */
+struct up_remote_key {
+	struct up_addr addr;
+	__be16 port;
+	__u16 pad;
+	__u32 pad2;
+};
+
+struct up_remote {
+	__u32 identity; /* of its service account, UP_IDENTITY_FIRST_ACCOUNT and up */
+	enum up_tunnel tunnel;
+	char namespace_name[UP_NS_NAME_LEN];
+	char name[UP_POD_NAME_LEN];
 };
 
 /*
@@ -265,7 +290,7 @@ struct up_conn {
 	__u32 closed;    /* bit UP_CLIENT, bit UP_SERVER: that end is closed */
 	__u32 service;   /* up_service.id through which it was dialled, 0: none */
 	__be16 dialled_port;
-	__u16 pad;
+	__u16 tunnel;           /* enum up_tunnel: what its bytes go through between two workers */
 	struct up_addr dialled; /* where service is not 0: the address that connect() was called with */
 	/*
 	 * A connection that a worker takes is two or more of TCP's. The first, from the client to the worker, is the one
@@ -585,6 +610,7 @@ struct up_worker {
 enum up_direction {
 	UP_OUTBOUND = 0, /* dialled by the pod */
 	UP_INBOUND = 1,  /* dialled by others */
+	UP_TUNNEL = 2,   /* by workers, at UP_TUNNEL_PORT: what comes through is dialled by others */
 };
 
 /* up_listeners: SOCKHASH: listeners that are in workers' hands. Rows go by themselves with the sockets. The row of netns 0
@@ -630,6 +656,15 @@ struct up_errand_key {
 #define UP_SO_PEER 0x7550    /* getsockopt, of an accepted connection: struct up_peer */
 #define UP_SO_CARRIES 0x7551 /* setsockopt, before a dial: __u64, up_peer.id of the connection that it will carry */
 #define UP_SO_ERRAND 0x7552  /* setsockopt, before a dial: __u32, 1: it carries nothing (up_errands) */
+#define UP_SO_CLIENT 0x7553  /* setsockopt, after UP_SO_CARRIES of a tunnel, before the dial: struct up_tunnelled */
+
+/* Whose connection it is that came through a tunnel: the application sees this one as its client. */
+struct up_tunnelled {
+	struct up_addr client; /* the tunnel's own client: a worker dials from the address of its pod */
+	__be16 client_port;
+	__u16 pad;
+	__u32 pad2;
+};
 
 /* Who is at the other end of a connection that a worker accepted, as the kernel knows it. */
 struct up_peer {
@@ -641,9 +676,9 @@ struct up_peer {
 	__u32 service;      /* up_service.id, 0: not dialled through one */
 	__be16 client_port;
 	__be16 server_port;
-	__be16 dialled_port; /* where service is not 0 */
-	__u16 pad;
-	__u32 pad2;
+	__be16 dialled_port;   /* where service is not 0 */
+	__u16 tunnel;          /* enum up_tunnel: how the server is to be reached */
+	__u32 server_identity; /* of a server that is reached so: UP_IDENTITY_... */
 	struct up_addr client; /* the client's own socket */
 	struct up_addr server; /* where it wanted to go: a backend of the Service, or what it dialled */
 	struct up_addr dialled;
@@ -667,6 +702,8 @@ UP_ASSERT(sizeof(struct up_pod) == 72 + UP_NS_NAME_LEN + UP_POD_NAME_LEN);
 UP_ASSERT(sizeof(struct up_excluded_key) == 16);
 UP_ASSERT(sizeof(struct up_ip_key) == 16);
 UP_ASSERT(sizeof(struct up_ip) == 8);
+UP_ASSERT(sizeof(struct up_remote_key) == 24);
+UP_ASSERT(sizeof(struct up_remote) == 8 + UP_NS_NAME_LEN + UP_POD_NAME_LEN);
 UP_ASSERT(sizeof(struct up_source_key) == 48);
 UP_ASSERT(sizeof(struct up_source) == 32);
 UP_ASSERT(sizeof(struct up_end) == 48);
@@ -702,6 +739,7 @@ UP_ASSERT(sizeof(struct up_denied_key) == 16);
 UP_ASSERT(sizeof(struct up_worker) == 16);
 UP_ASSERT(sizeof(struct up_errand_key) == 32);
 UP_ASSERT(sizeof(struct up_listener_key) == 16);
+UP_ASSERT(sizeof(struct up_tunnelled) == 24);
 UP_ASSERT(sizeof(struct up_peer) == 96 + 2 * UP_POD_NAME_LEN + 4 * UP_NS_NAME_LEN);
 
 #endif /* UNDERPASS_ABI_H */

@@ -142,6 +142,18 @@ constexpr std::string_view name_of(up_direction direction) {
       return "outbound";
     case UP_INBOUND:
       return "inbound";
+    case UP_TUNNEL:
+      return "tunnel";
+  }
+  return kUnknownName;
+}
+
+constexpr std::string_view name_of(up_tunnel tunnel) {
+  switch (tunnel) {
+    case UP_TUNNEL_NONE:
+      return "none";
+    case UP_TUNNEL_HBONE:
+      return "hbone";
   }
   return kUnknownName;
 }

@@ -16,7 +16,7 @@
 namespace underpass {
 
 // The format of the JSON below. A worker refuses another's.
-inline constexpr std::uint64_t kRoutingTableFormat = 2;
+inline constexpr std::uint64_t kRoutingTableFormat = 3;
 
 // What is spoken at a port of a pod, by the Service's appProtocol, else by the port's name (Istio's protocol
 // selection). A port that is neither declared nor named is looked at: kDetect.
@@ -33,6 +33,15 @@ struct HttpPolicySet {
   bool operator==(const HttpPolicySet&) const = default;
 };
 
+// An X.509 SVID (https://github.com/spiffe/spiffe/blob/main/standards/X509-SVID.md), which a worker shows as the pods
+// that have this identity.
+struct Certificate {
+  std::string chain;  // PEM: its own first, then intermediates
+  std::string key;    // PEM, PKCS #8
+
+  bool operator==(const Certificate&) const = default;
+};
+
 struct RoutingTable {
   struct Pod {
     NetnsCookie netns = 0;
@@ -41,6 +50,7 @@ struct RoutingTable {
     std::map<std::string, std::string> labels;
     std::map<std::uint16_t, PortProtocol> ports;
     std::optional<std::uint32_t> policies;  // index of `policy_sets`; none: no policy concerns it
+    bool tunnels = false;                   // it speaks HBONE, where it has a certificate
 
     bool operator==(const Pod&) const = default;
   };
@@ -58,8 +68,10 @@ struct RoutingTable {
   std::map<std::uint32_t, std::string> identities;  // the SPIFFE ids that up_peer.identity numbers
   std::string trust_domain = "cluster.local";
   std::vector<HttpPolicySet> policy_sets;
-  std::map<std::string, Provider> providers;  // that a policy names, by name
-  std::map<std::string, std::string> jwks;    // by jwks_uri: what was fetched last. Not there: nothing ever was
+  std::map<std::string, Provider> providers;        // that a policy names, by name
+  std::map<std::string, std::string> jwks;          // by jwks_uri: what was fetched last. Not there: nothing ever was
+  std::map<std::string, Certificate> certificates;  // by identity: of `pods`, those that there are
+  std::string trust_bundle;                         // PEM: whom peers' certificates must come from
 
   bool operator==(const RoutingTable&) const = default;
 };

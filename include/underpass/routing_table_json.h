@@ -1,10 +1,11 @@
 // SPDX-License-Identifier: Apache-2.0
 // RoutingTable as JSON, as it travels from the agent to a worker:
-//   {"format": 2, "revision": 7, "settings": {"threads": 2, …, "http": {…}}, "trustDomain": "cluster.local",
+//   {"format": 3, "revision": 7, "settings": {"threads": 2, …, "http": {…}}, "trustDomain": "cluster.local",
 //    "pods": [{"netns": "4711", "namespace": "shop", "name": "web", "identity": "spiffe://…", "labels": {"app": "web"},
-//    "ports": {"80": "http1"}, "policies": 0}], "identities": {"2": "spiffe://…"}, "policySets": [{"policies": […],
-//    "authentications": […], "closedBy": "", "whyClosed": ""}], "providers": {"opa": {…}}, "jwks": {"https://…":
-//    "{…}"}}
+//    "ports": {"80": "http1"}, "policies": 0, "tunnels": true}], "identities": {"2": "spiffe://…"}, "policySets":
+//    [{"policies": […], "authentications": […], "closedBy": "", "whyClosed": ""}], "providers": {"opa": {…}}, "jwks":
+//    {"https://…": "{…}"}, "certificates": [{"identity": "spiffe://…", "chain": "-----BEGIN…", "key": "-----BEGIN…"}],
+//    "trustBundle": "-----BEGIN…"}
 // Decoding is strict: another format, a member too few or too many, or a value that makes no sense is an Error. The
 // parts are in routing_table_json/.
 #pragma once
@@ -46,7 +47,8 @@ inline json::value encode_pod(const RoutingTable::Pod& pod) {
                       {"identity", pod.identity},
                       {"labels", encode_map(pod.labels)},
                       {"ports", std::move(ports)},
-                      {"policies", pod.policies ? json::value(*pod.policies) : json::value(nullptr)}};
+                      {"policies", pod.policies ? json::value(*pod.policies) : json::value(nullptr)},
+                      {"tunnels", pod.tunnels}};
 }
 
 // null, or the index of one of `sets` policy sets.
@@ -73,6 +75,7 @@ inline RoutingTable::Pod decode_pod(const json::value& value, const std::string&
     out.ports.emplace(static_cast<std::uint16_t>(*port), decode_choice(protocol, at, problem, kPortProtocols));
   });
   out.policies = decode_set(pod, sets, problem);
+  out.tunnels = pod.boolean("tunnels");
   pod.end();
   if (out.netns == 0) problem.add(pod.path_of("netns"), "0 names no network namespace");
   return out;
@@ -123,6 +126,13 @@ inline RoutingTable decode_members(Object& top, Problem& problem) {
     out.providers.emplace(name, decode_provider(provider, path, std::string(name), problem));
   });
   out.jwks = decode_map(top, "jwks", problem);
+  top.array("certificates", [&](const json::value& value, const std::string& path) {
+    Object certificate(value, path, problem);
+    auto& one = out.certificates[certificate.string("identity")];
+    one = {.chain = certificate.string("chain"), .key = certificate.string("key")};
+    certificate.end();
+  });
+  out.trust_bundle = top.string("trustBundle");
   return out;
 }
 
@@ -134,6 +144,9 @@ inline boost::json::value to_json(const RoutingTable& table) {
   for (const auto& [number, id] : table.identities) identities[std::to_string(number)] = id;
   json::object providers;
   for (const auto& [name, provider] : table.providers) providers[name] = encode_provider(provider);
+  json::array certificates;
+  for (const auto& [identity, one] : table.certificates)
+    certificates.emplace_back(json::object{{"identity", identity}, {"chain", one.chain}, {"key", one.key}});
   return json::object{{"format", kRoutingTableFormat},
                       {"revision", table.revision},
                       {"settings", encode_settings(table.settings)},
@@ -142,7 +155,9 @@ inline boost::json::value to_json(const RoutingTable& table) {
                       {"identities", std::move(identities)},
                       {"policySets", encode_each(table.policy_sets, encode_policy_set)},
                       {"providers", std::move(providers)},
-                      {"jwks", encode_map(table.jwks)}};
+                      {"jwks", encode_map(table.jwks)},
+                      {"certificates", std::move(certificates)},
+                      {"trustBundle", table.trust_bundle}};
 }
 
 inline std::string to_text(const RoutingTable& table) { return boost::json::serialize(to_json(table)); }

@@ -15,6 +15,7 @@
 #include <utility>
 #include <variant>
 
+#include "underpass/abi_names.h"
 #include "underpass/request_codec.h"
 #include "underpass/result.h"
 #include "underpass/strict_json.h"
@@ -32,7 +33,8 @@ using strict_json::Problem;
 inline object encode(const Config& m) { return {{"type", "config"}, {"revision", m.revision}, {"size", m.size}}; }
 inline object encode(const Listeners& m) {
   array listeners;
-  for (const auto& [inbound, v6] : m.listeners) listeners.emplace_back(object{{"inbound", inbound}, {"v6", v6}});
+  for (const auto& [direction, v6] : m.listeners)
+    listeners.emplace_back(object{{"direction", name_of(direction)}, {"v6", v6}});
   return {{"type", "listeners"}, {"netns", std::to_string(m.netns)}, {"listeners", std::move(listeners)}};
 }
 inline object encode(const Dials& m) { return {{"type", "dials"}, {"netns", std::to_string(m.netns)}, {"v6", m.v6}}; }
@@ -79,11 +81,20 @@ inline object encode(const Requests& m) {
   return {{"type", "requests"}, {"flows", std::move(flows)}, {"skipped", m.skipped}};
 }
 
+inline up_direction decode_direction(Object& listener, Problem& problem) {
+  const auto text = listener.string("direction");
+  for (const auto direction : {UP_OUTBOUND, UP_INBOUND, UP_TUNNEL})
+    if (text == name_of(direction)) return direction;
+  problem.add(listener.path_of("direction"), "neither outbound, inbound nor tunnel");
+  return UP_OUTBOUND;
+}
+
 inline Listeners decode_listeners(Object& top, Problem& problem) {
   Listeners out{.netns = top.id("netns"), .listeners = {}};
   top.array("listeners", [&](const boost::json::value& value, const std::string& path) {
     Object listener(value, path, problem);
-    out.listeners.push_back({.inbound = listener.boolean("inbound"), .v6 = listener.boolean("v6")});
+    const auto direction = decode_direction(listener, problem);
+    out.listeners.push_back({.direction = direction, .v6 = listener.boolean("v6")});
     listener.end();
   });
   return out;

@@ -14,6 +14,7 @@
 #include <variant>
 #include <vector>
 
+#include "underpass/abi.h"
 #include "underpass/ids.h"
 #include "underpass/policy_notice.h"
 #include "underpass/request_flow.h"
@@ -21,7 +22,7 @@
 
 namespace underpass::worker {
 
-inline constexpr std::uint64_t kProtocol = 2;
+inline constexpr std::uint64_t kProtocol = 3;
 inline constexpr std::size_t kMaxPacket = 64 * 1024;
 inline constexpr std::size_t kMaxDescriptors = 250;  // SCM_MAX_FD is 253
 
@@ -36,7 +37,7 @@ inline constexpr int kFirstAgentFd = 4;       // the connection to the agent tha
 // A listening socket in a pod's network namespace. Shared with the agent, which keeps a copy, so what is queued
 // outlives the worker.
 struct Listener {
-  bool inbound = false;
+  up_direction direction = UP_OUTBOUND;
   bool v6 = false;
 
   auto operator<=>(const Listener&) const = default;

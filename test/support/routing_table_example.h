@@ -143,6 +143,8 @@ inline RoutingTable example_table() {
       {"opa",
        {.settings = example_provider(), .addresses = {*IpAddress::parse("10.96.0.7"), *IpAddress::parse("fd00::7")}}}};
   out.jwks = {{"https://idp/keys", "{\"keys\": []}"}};
+  out.certificates = {{"spiffe://td/ns/shop/sa/web", {.chain = "a chain", .key = "a key"}}};
+  out.trust_bundle = "a root";
   return out;
 }
 

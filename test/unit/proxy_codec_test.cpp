@@ -46,7 +46,7 @@ TEST_CASE("worker codec: every message comes back as it went") {
   const std::vector<Message> messages{
       worker::Config{.revision = 7, .size = 4096},
       worker::Listeners{.netns = 18446744073709551615ull,
-                        .listeners = {{.inbound = false, .v6 = false}, {.inbound = true, .v6 = true}}},
+                        .listeners = {{.direction = UP_OUTBOUND, .v6 = false}, {.direction = UP_INBOUND, .v6 = true}}},
       worker::Dials{.netns = 4711, .v6 = true},
       worker::Forget{.netns = 4711, .reset = true},
       worker::Drain{},
@@ -73,8 +73,9 @@ TEST_CASE("worker codec: every message comes back as it went") {
     CHECK(worker::decode(worker::encode(messages[i])).value().index() == i);
   }
   CHECK(worker::encode(messages[0]) == R"({"type":"config","revision":7,"size":4096})");
-  CHECK(worker::encode(messages[1]) == R"({"type":"listeners","netns":"18446744073709551615",)"
-                                       R"("listeners":[{"inbound":false,"v6":false},{"inbound":true,"v6":true}]})");
+  CHECK(worker::encode(messages[1]) ==
+        R"({"type":"listeners","netns":"18446744073709551615",)"
+        R"("listeners":[{"direction":"outbound","v6":false},{"direction":"inbound","v6":true}]})");
 }
 
 TEST_CASE("worker codec: what is odd is refused by its path") {
@@ -89,7 +90,7 @@ TEST_CASE("worker codec: what is odd is refused by its path") {
         R"(packet dials: netns: "-1": not a number in decimal digits)");
   CHECK(refusal(R"({"type":"dials","netns":"01","v6":true})") ==
         R"(packet dials: netns: "01": not a number in decimal digits)");
-  CHECK(refusal(R"({"type":"listeners","netns":"1","listeners":[{"inbound":true}]})") ==
+  CHECK(refusal(R"({"type":"listeners","netns":"1","listeners":[{"direction":"inbound"}]})") ==
         "packet listeners: listeners[0].v6: is missing");
   CHECK(refusal(R"({"type":"report","connections":0,"accepted":0,"ended":{"-":-1},"acceptPauses":0,)"
                 R"("paused":false,"logLinesLost":0,"dials":{}})") == "packet report: ended.-: not a whole number");

@@ -65,7 +65,7 @@ TEST_CASE("proxy control: a routing table that is not as agreed is refused, and 
   CHECK(scene.answer_to("{", 5).starts_with("routing table: not JSON"));
   CHECK(scene.answer_to(text, 6) == "routing table: revision 5, announced was 6");
   auto odd = text;
-  odd.replace(odd.find("\"format\":2"), 10, "\"format\":1");
+  odd.replace(odd.find("\"format\":3"), 10, "\"format\":1");
   CHECK(scene.answer_to(odd, 5) == "routing table: format: 1: only 2 is known");
   scene.agent->send(worker::Config{.revision = 5, .size = 1});
   CHECK(scene.agent->wait_for<worker::Configured>().cause == "not one descriptor came with it");
@@ -116,7 +116,7 @@ TEST_CASE("proxy control: a later agent takes the place of the earlier, and gets
   const auto listeners = later->wait_for<worker::Listeners>(&fds);
   CHECK(listeners.netns == kPod);
   REQUIRE(listeners.listeners.size() == 1);
-  CHECK(listeners.listeners[0] == worker::Listener{.inbound = true, .v6 = false});
+  CHECK(listeners.listeners[0] == worker::Listener{.direction = UP_INBOUND, .v6 = false});
   REQUIRE(fds.size() == 1);
   CHECK(test::place_of(fds[0].get()).port == scene.listener().port);
   later->wait_for<worker::Ready>();
@@ -129,7 +129,8 @@ TEST_CASE("proxy control: a later agent takes the place of the earlier, and gets
 TEST_CASE("proxy control: listeners of a pod that is not in the table are not taken") {
   Scene scene;
   const auto foreign = test::listen_on_loopback();
-  scene.agent->send(worker::Listeners{.netns = 1, .listeners = {{.inbound = true, .v6 = false}}}, {foreign.get()});
+  scene.agent->send(worker::Listeners{.netns = 1, .listeners = {{.direction = UP_INBOUND, .v6 = false}}},
+                    {foreign.get()});
   CHECK(scene.answer_to(to_text(scene.table), 1).empty());  // it has been read
   auto later = scene.come_as_agent();
   CHECK(later->wait_for<worker::Listeners>().netns == kPod);

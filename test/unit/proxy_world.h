@@ -51,7 +51,8 @@ class ProxyWorld {
              .identities = {{2, "spiffe://td/ns/shop/sa/web"}}};
     agent->send_config(table);
     agent->wait_for<worker::Configured>();
-    agent->send(worker::Listeners{.netns = kPod, .listeners = {{.inbound = true, .v6 = false}}}, {listener_.get()});
+    agent->send(worker::Listeners{.netns = kPod, .listeners = {{.direction = UP_INBOUND, .v6 = false}}},
+                {listener_.get()});
   }
   ~ProxyWorld() {
     agent->close();

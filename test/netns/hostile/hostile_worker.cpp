@@ -98,8 +98,8 @@ class HostileWorker {
       worker::Listeners message{.netns = claim.netns, .listeners = {}};
       std::vector<int> fds;
       if (claim.with_sockets && !clients_.empty()) {
-        for (const bool inbound : {false, true}) {
-          message.listeners.push_back({.inbound = inbound, .v6 = false});
+        for (const auto direction : {UP_OUTBOUND, UP_INBOUND}) {
+          message.listeners.push_back({.direction = direction, .v6 = false});
           fds.push_back(clients_.front().fd.get());
         }
       }

@@ -129,7 +129,8 @@ TEST_CASE("proxy process: the program gives up what it has, works, and drains at
   child.agent->send_config(table_for(2));
   CHECK(child.agent->wait_for<worker::Configured>().cause.empty());
   const auto listener = test::listen_on_loopback();
-  child.agent->send(worker::Listeners{.netns = kPod, .listeners = {{.inbound = true, .v6 = false}}}, {listener.get()});
+  child.agent->send(worker::Listeners{.netns = kPod, .listeners = {{.direction = UP_INBOUND, .v6 = false}}},
+                    {listener.get()});
   const auto client = test::connect_to(test::place_of(listener.get()));
   CHECK(test::end_of(client) == ECONNRESET);
   CHECK(child.log().contains(R"("flags":"NR")"));
@@ -179,7 +180,8 @@ TEST_CASE("proxy process: connections are carried in the sandbox") {
   child.agent->send_config(table_for(1));
   child.agent->wait_for<worker::Configured>();
   const auto listener = test::listen_on_loopback();
-  child.agent->send(worker::Listeners{.netns = kPod, .listeners = {{.inbound = true, .v6 = false}}}, {listener.get()});
+  child.agent->send(worker::Listeners{.netns = kPod, .listeners = {{.direction = UP_INBOUND, .v6 = false}}},
+                    {listener.get()});
   for (int i = 0; i < 50; ++i) {
     auto client = test::connect_to(test::place_of(listener.get()));
     auto upstream = test::accept_one(server);
