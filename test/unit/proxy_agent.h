@@ -59,6 +59,7 @@ class FakePeers final : public session::Peers {
     return !refuses;
   }
   bool announce_errand(int) override { return !refuses; }
+  bool announce_client(int, const up_tunnelled&) override { return !refuses; }
   void lead_to(const Place4& target) {
     const std::lock_guard lock(mutex_);
     target_ = target;

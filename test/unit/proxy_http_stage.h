@@ -15,6 +15,7 @@
 
 #include "test/unit/http2_loop.h"
 #include "test/unit/proxy_tcp.h"
+#include "userspace_proxy/net/tcp_transport.h"
 #include "userspace_proxy/session/http_traffic.h"
 
 namespace underpass::test {
@@ -78,7 +79,7 @@ class HttpStage final : private session::HttpOwner {
     record.server_port = htons(port);
     record.server_netns = record.client_netns = kStagePod;
     record.client_port = htons(1);
-    traffic.take_in(UniqueFd(ends[0]), kStagePod, ++ids_, std::move(record), protocol);
+    traffic.take_in(net::make_tcp(*loop_, UniqueFd(ends[0])), kStagePod, ++ids_, std::move(record), protocol);
     return UniqueFd(ends[1]);
   }
   // Until `done`, with `turn` in between; false: it never was.
@@ -92,8 +93,15 @@ class HttpStage final : private session::HttpOwner {
   }
   // What came at a client's end since it was asked last; what it is at an end adds "(end)".
   static std::string heard(const UniqueFd& client) {
+    return heard([&](char* to, std::size_t most) { return ::recv(client.get(), to, most, MSG_DONTWAIT); });
+  }
+  static std::string heard(net::Transport& client) {
+    return heard([&](char* to, std::size_t most) { return client.receive(to, most); });
+  }
+  template <typename Receive>
+  static std::string heard(Receive receive) {
     std::string out(65536, 0);
-    const ssize_t got = ::recv(client.get(), out.data(), out.size(), MSG_DONTWAIT);
+    const ssize_t got = receive(out.data(), out.size());
     out.resize(got > 0 ? static_cast<std::size_t>(got) : 0);
     return got == 0 ? out + "(end)" : out;
   }
@@ -104,6 +112,7 @@ class HttpStage final : private session::HttpOwner {
     bool ask(int, up_peer&) override { return false; }
     bool announce(int, std::uint64_t) override { return true; }
     bool announce_errand(int) override { return true; }
+    bool announce_client(int, const up_tunnelled&) override { return true; }
   };
 
   static RoutingTable table_of(const std::map<std::uint16_t, PortProtocol>& ports, const HttpSettings& settings) {
@@ -116,7 +125,10 @@ class HttpStage final : private session::HttpOwner {
     user.dial(UniqueFd(::socket(AF_INET, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0)));
   }
   void forget_dial(session::DialUser&) override {}
-  void on_not_http(session::HttpConnection&, UniqueFd socket) override { relayed.push_back(std::move(socket)); }
+  void on_not_http(session::HttpConnection&, std::unique_ptr<net::Transport> client) override {
+    relayed.push_back(std::move(client));
+  }
+  void on_tunnelled(std::unique_ptr<net::Transport>, NetnsCookie, std::uint64_t, session::Record) override {}
   void on_request_ended(const telemetry::RequestRecord& record) override { ended.push_back(record); }
   void on_connection_ended(const session::HttpConnection& connection) override {
     closed.emplace_back(session::name_of(connection.flag()));
@@ -133,7 +145,7 @@ class HttpStage final : private session::HttpOwner {
   std::atomic<bool> memory_short = false;
   std::vector<telemetry::RequestRecord> ended;  // without `connection`, which is gone
   std::vector<std::string> closed;              // flags of connections
-  std::vector<UniqueFd> relayed;
+  std::vector<std::unique_ptr<net::Transport>> relayed;
   session::HttpTraffic traffic{*loop_, buffers_, peers_, *this, memory_short, routes_, threads_};
 };
 

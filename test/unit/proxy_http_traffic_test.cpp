@@ -145,7 +145,7 @@ TEST_CASE("http traffic: what is no HTTP is given back untouched, a silent clien
   const auto speaks = stage.connect(80), silent = stage.connect(80);
   require(::send(speaks.get(), "SSH-2.0-x\r\n", 11, 0) == 11, "send");
   CHECK(stage.turn_until([&] { return stage.relayed.size() == 1; }));
-  CHECK(HttpStage::heard(stage.relayed[0]) == "SSH-2.0-x\r\n");
+  CHECK(HttpStage::heard(*stage.relayed[0]) == "SSH-2.0-x\r\n");
   CHECK(stage.turn_until([&] { return stage.relayed.size() == 2; }));
   CHECK(stage.traffic.is_empty());
 }

@@ -147,7 +147,9 @@ void Worker::take(const worker::Config& config, Received& received) {
 }
 
 Result<void> Worker::use(RoutingTable table) {
-  auto routes = std::make_shared<const session::Routes>(std::move(table));
+  auto identities = identities_.make(table);
+  if (!identities) return fail_in("certificates", identities.error());
+  auto routes = std::make_shared<const session::Routes>(std::move(table), std::move(*identities));
   if (threads_.empty()) {
     std::vector<std::unique_ptr<Traffic>> threads;
     const unsigned many = routes->settings().threads;

@@ -94,7 +94,8 @@ class Worker final : private session::TrafficEvents {
   boost::asio::steady_timer memory_timer_;
   std::atomic<bool> memory_short_ = false;
   std::shared_ptr<AgentLink> agent_;
-  session::RoutesPtr routes_;            // null: none came yet
+  session::RoutesPtr routes_;  // null: none came yet
+  tls::IdentityMaker identities_;
   std::map<NetnsCookie, Sockets> pods_;  // the listeners, for the next agent
   DialDesk desk_;
   std::vector<std::unique_ptr<session::Traffic>> threads_;

@@ -73,6 +73,9 @@ struct Limits {
   std::size_t max_buffered = 64UL * 1024;           // of one stream's body that goes out: see Codec::buffered()
   std::uint32_t max_resets_per_minute = 200;  // HTTP/2: of streams that the peer opened and reset (CVE-2023-44487)
   Underscores underscores = Underscores::kReject;
+  // HTTP/2: what streams have not consumed counts against the connection's window too, so that all of them together
+  // hold no more than that. Else one that stands still holds up no other.
+  bool share_window = false;
 
   bool operator==(const Limits&) const = default;
 };
@@ -112,6 +115,8 @@ class Codec {
   // more once at most max_buffered bytes are outstanding.
   virtual void consume(StreamId stream, std::size_t bytes) = 0;
 
+  // Asks the peer whether it is there: PING, in HTTP/2 alone.
+  virtual void ping() {}
   // No new stream from now on: GOAWAY, or Connection: close with the next answer. Streams that are there may end.
   virtual void shut_down() = 0;
   [[nodiscard]] virtual std::size_t open_streams() const = 0;

@@ -84,6 +84,7 @@ void Connection::silence(Stream& stream) {
   if (stream.silent) return;
   stream.silent = true;
   --live_;
+  if (limits_.share_window) open_window(std::exchange(stream.unconsumed, 0));
 }
 
 // nghttp2 forgets what waits to be sent on a stream that is reset. Of an answer it is to arrive as far as it came; a
@@ -165,7 +166,16 @@ void Connection::hand_back(http::StreamId id, std::size_t bytes) {
   if (stream == nullptr) return;
   const auto back = std::min(bytes, stream->unconsumed);
   stream->unconsumed -= back;
+  if (limits_.share_window) open_window(back);
   if (back > 0 && !stream->peer_ended) nghttp2_session_consume_stream(session(), static_cast<std::int32_t>(id), back);
+}
+
+void Connection::open_window(std::size_t bytes) {
+  if (bytes > 0) nghttp2_session_consume_connection(session(), bytes);
+}
+
+void Connection::say_ping() {
+  if (!has_failed()) nghttp2_submit_ping(session(), NGHTTP2_FLAG_NONE, nullptr);
 }
 
 void Connection::charge_reset() {
@@ -393,8 +403,8 @@ void Connection::end_by_peer(Stream& stream, const http::Fields* trailers) {
 }
 
 void Connection::on_body(http::StreamId id, std::string_view bytes) {
-  nghttp2_session_consume_connection(session(), bytes.size());
   auto* stream = find(id);
+  if (stream == nullptr || !limits_.share_window) open_window(bytes.size());
   if (stream == nullptr) return;
   if (std::exchange(is_padded_, false)) idle_.earn(1);  // it was charged, and is not empty
   stream->unconsumed += bytes.size();

@@ -54,6 +54,7 @@ class Connection {
   void give_up(http::StreamId id, http::Fault why);
   [[nodiscard]] std::size_t waiting(http::StreamId id) const;
   void hand_back(http::StreamId id, std::size_t bytes);
+  void say_ping();
   [[nodiscard]] std::size_t count() const { return live_; }
   // Only the newest stream can be without its head: nothing else may come between the head's frames.
   [[nodiscard]] bool is_reading_head() const {
@@ -121,6 +122,7 @@ class Connection {
   void fill_output();
   void pump();
   void say_why();
+  void open_window(std::size_t bytes);
   void tell();
   void tell_early(http::StreamId id);
   void end_by_peer(Stream& stream, const http::Fields* trailers);

@@ -31,6 +31,7 @@ class Endpoint : public Interface, protected Connection {
   }
   [[nodiscard]] std::size_t buffered(http::StreamId stream) const final { return waiting(stream); }
   void consume(http::StreamId stream, std::size_t bytes) final { hand_back(stream, bytes); }
+  void ping() final { say_ping(); }
   [[nodiscard]] std::size_t open_streams() const final { return count(); }
 };
 

@@ -48,7 +48,7 @@ void Loop::do_posted() {
 void Loop::run_round(Clock::time_point until) {
   using std::chrono::milliseconds;
   // Rounded up: a round that ends too early would only be followed by another.
-  const auto wait = std::chrono::ceil<milliseconds>(until - Clock::now()).count();
+  const auto wait = raised_.empty() ? std::chrono::ceil<milliseconds>(until - Clock::now()).count() : 0;
   const int count = ::epoll_wait(epoll_.get(), events_.data(), static_cast<int>(events_.size()),
                                  static_cast<int>(std::clamp<std::int64_t>(wait, 0, 60'000)));
   now_ = Clock::now();
@@ -61,6 +61,30 @@ void Loop::run_round(Clock::time_point until) {
       watcher->on_events(events_[i].events);
   }
   if (posted) do_posted();
+  tell_signals();
+}
+
+void Loop::tell_signals() {
+  telling_.swap(raised_);
+  for (auto*& signal : telling_) {
+    if (signal == nullptr) continue;
+    const auto events = std::exchange(signal->events_, 0);
+    auto* watcher = signal->watcher_;
+    signal = nullptr;  // from here on it may go, or be raised again
+    if (watcher != nullptr) watcher->on_events(events);
+  }
+  telling_.clear();
+}
+
+Signal::~Signal() {
+  if (events_ == 0) return;
+  for (auto* list : {&loop_.raised_, &loop_.telling_}) std::ranges::replace(*list, this, nullptr);
+}
+
+void Signal::raise(std::uint32_t events) {
+  if (watcher_ == nullptr || events == 0) return;
+  if (events_ == 0) loop_.raised_.push_back(this);
+  events_ |= events;
 }
 
 }  // namespace underpass::net

@@ -33,6 +33,27 @@ class Watcher {
   ~Watcher() = default;
 };
 
+class Loop;
+
+// Tells a watcher of something that is no descriptor's as if epoll had, in the loop's next round.
+class Signal {
+ public:
+  explicit Signal(Loop& loop) : loop_(loop) {}
+  ~Signal();
+  Signal(const Signal&) = delete;
+  Signal& operator=(const Signal&) = delete;
+
+  // Null: nobody. What was raised while nobody watched is not told.
+  void watch(Watcher* watcher) { watcher_ = watcher; }
+  void raise(std::uint32_t events);
+
+ private:
+  friend class Loop;
+  Loop& loop_;
+  Watcher* watcher_ = nullptr;
+  std::uint32_t events_ = 0;  // raised, and not told yet; 0: it is not in the loop's list
+};
+
 class Loop {
  public:
   using Work = std::move_only_function<void()>;
@@ -49,21 +70,26 @@ class Loop {
   // From any thread: `work` is done in the loop's thread.
   void post(Work work);
 
-  // One round: waits until `until` at the most, then tells the watchers and does what was posted.
+  // One round: waits until `until` at the most, then tells the watchers, does what was posted and tells of signals.
   void run_round(Clock::time_point until);
 
   // As of the beginning of this round.
   [[nodiscard]] Clock::time_point now() const { return now_; }
 
  private:
+  friend class Signal;
+
   Loop(UniqueFd epoll, UniqueFd wake) : epoll_(std::move(epoll)), wake_(std::move(wake)) {}
   bool control(int operation, int fd, std::uint32_t events, Watcher* watcher);
   void do_posted();
+  void tell_signals();
 
   UniqueFd epoll_;
   UniqueFd wake_;  // eventfd: something was posted
   Clock::time_point now_ = Clock::now();
   std::array<epoll_event, 256> events_{};
+  std::vector<Signal*> raised_;   // null: it is no more
+  std::vector<Signal*> telling_;  // those of this round
 
   std::mutex mutex_;  // of posted_
   std::vector<Work> posted_;

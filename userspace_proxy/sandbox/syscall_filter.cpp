@@ -118,6 +118,7 @@ void allow_options(Filter& filter) {
   };
   option(SOL_IP, UP_SO_CARRIES);
   option(SOL_IP, UP_SO_ERRAND);
+  option(SOL_IP, UP_SO_CLIENT);
   option(SOL_SOCKET, SO_LINGER);
   for (const int name : {TCP_NODELAY, TCP_USER_TIMEOUT, TCP_QUICKACK}) option(IPPROTO_TCP, name);
 }

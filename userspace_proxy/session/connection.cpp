@@ -6,6 +6,7 @@
 #include <utility>
 
 #include "userspace_proxy/net/tcp.h"
+#include "userspace_proxy/net/tcp_transport.h"
 
 namespace underpass::session {
 namespace {
@@ -18,29 +19,52 @@ std::string cause(std::string_view what, int error) { return std::string(what) +
 
 }  // namespace
 
-Connection::Connection(Surroundings around, ConnectionOwner& owner, UniqueFd client, NetnsCookie pod, std::uint64_t id,
-                       Record record)
+Connection::Connection(Surroundings around, ConnectionOwner& owner, std::unique_ptr<net::Transport> client,
+                       NetnsCookie pod, std::uint64_t id, Record record)
     : around_(around), owner_(owner), pod_(pod), id_(id), record_(std::move(record)) {
-  relay_.client.fd = std::move(client);
+  relay_.client.transport = std::move(client);
   relay_.client.writable = true;
 }
 
 bool Connection::dials_v6() const { return !net::is_v4(record_.server); }
 
 void Connection::watch_client() {
-  if (!around_.loop.watch(relay_.client.fd.get(), kRead, client_)) end(Flag::kConnectFailed, cause("epoll", errno));
+  if (!relay_.client.transport->watch(kRead, client_)) end(Flag::kConnectFailed, cause("epoll", errno));
 }
 
 void Connection::dial(UniqueFd socket) {
   stage_ = Stage::kConnecting;
-  relay_.server.fd = std::move(socket);
-  const int fd = relay_.server.fd.get();
+  const int fd = socket.get();
+  relay_.server.transport = net::make_tcp(around_.loop, std::move(socket));
   if (!around_.peers.announce(fd, id_)) return end(Flag::kConnectFailed, cause("announce", errno));
+  const up_tunnelled client{.client = record_.client, .client_port = record_.client_port, .pad = 0, .pad2 = 0};
+  if (record_.inbound && record_.tunnel != UP_TUNNEL_NONE && !around_.peers.announce_client(fd, client))
+    return end(Flag::kConnectFailed, cause("announce", errno));
   const auto to = net::to_socket_address(record_.server, record_.server_port);
   if (::connect(fd, to.get(), to.size) != 0 && errno != EINPROGRESS)
     return end(Flag::kConnectFailed, cause("connect", errno));
-  if (!around_.loop.watch(fd, kReadAndWrite, server_)) return end(Flag::kConnectFailed, cause("epoll", errno));
+  watch_server();
+}
+
+void Connection::watch_server() {
   server_.watches_out = true;
+  if (!relay_.server.transport->watch(kReadAndWrite, server_)) end(Flag::kConnectFailed, cause("epoll", errno));
+}
+
+// That it can be written to is told as of a socket that is connected.
+void Connection::on_tunnel(std::unique_ptr<net::Transport> stream) {
+  stage_ = Stage::kConnecting;
+  relay_.server.transport = std::move(stream);
+  watch_server();
+}
+
+void Connection::go_on(std::unique_ptr<net::Transport> server) { on_tunnel(std::move(server)); }
+
+Connection::Ends Connection::release() {
+  for (auto* side : {&relay_.client, &relay_.server}) side->transport->unwatch();
+  relay_.release(around_.buffers);
+  stage_ = Stage::kEnded;
+  return {.client = std::move(relay_.client.transport), .server = std::move(relay_.server.transport)};
 }
 
 void Connection::on_events(End& side_end, std::uint32_t events) {
@@ -53,26 +77,27 @@ void Connection::on_events(End& side_end, std::uint32_t events) {
   if (stage_ != Stage::kRelaying) {
     if (!of_client) return on_connect(events);
     // What it has sent already may wait; that it is gone may not.
-    if ((events & kGone) != 0) fail(true, net::take_error(side.fd.get()));
+    if ((events & kGone) != 0) fail(true, side.transport->take_error());
     return;
   }
   move();
   // An end that is reset while nothing may be read from it, or written to it, would go unnoticed.
   if (stage_ == Stage::kEnded || (events & EPOLLERR) == 0) return;
-  if (const int error = net::take_error(side.fd.get()); error != 0) fail(of_client, error);
+  if (const int error = side.transport->take_error(); error != 0) fail(of_client, error);
 }
 
 void Connection::on_connect(std::uint32_t events) {
   if ((events & kGone) != 0) {
-    const int error = net::take_error(relay_.server.fd.get());
+    const int error = relay_.server.transport->take_error();
     // Hung up without an error: it was connected, and reset before anybody asked.
     return end(Flag::kConnectFailed, cause("connect", error == 0 ? ECONNRESET : error));
   }
   if ((events & EPOLLOUT) == 0) return;
   stage_ = Stage::kRelaying;
   last_byte = around_.loop.now();
+  relay_.client.transport->answer(net::Transport::Answer::kReached);
   owner_.on_connected(*this);
-  move();
+  if (stage_ == Stage::kRelaying) move();
 }
 
 void Connection::move() {
@@ -97,7 +122,7 @@ void Connection::move() {
 
 void Connection::rewatch(End& side_end, Relay::Side& side) {
   side_end.watches_out = side_end.watches_out || side.waits_out;
-  if (!around_.loop.rewatch(side.fd.get(), side_end.watches_out ? kReadAndWrite : kRead, side_end))
+  if (!side.transport->rewatch(side_end.watches_out ? kReadAndWrite : kRead, side_end))
     end(Flag::kConnectFailed, cause("epoll", errno));
 }
 
@@ -109,15 +134,11 @@ void Connection::fail(bool of_client, int error) {
 
 void Connection::end(Flag flag, std::string details) {
   if (stage_ == Stage::kEnded) return;
-  if (flag != Flag::kNone) {
-    net::reset_on_close(relay_.client.fd.get());
-    if (relay_.server.fd) net::reset_on_close(relay_.server.fd.get());
-  } else {
-    net::finish_on_close(relay_.client.fd.get());
-    net::finish_on_close(relay_.server.fd.get());
+  if (flag == Flag::kDenied) relay_.client.transport->answer(net::Transport::Answer::kDenied);
+  for (auto* side : {&relay_.client, &relay_.server}) {
+    if (side->transport) side->transport->close(flag == Flag::kNone);
+    side->transport.reset();
   }
-  relay_.client.fd.reset();
-  relay_.server.fd.reset();
   relay_.release(around_.buffers);
   stage_ = Stage::kEnded;
   flag_ = flag;

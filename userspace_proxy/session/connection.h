@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 // One connection that a worker carries, from accept() to its line in the access log: it waits for a socket to dial
-// with, dials, relays, and ends once, for one reason. It lives in its thread's lists and is touched by that thread
-// only.
+// with, or for a tunnel, connects, relays, and ends once, for one reason. It lives in its thread's lists and is touched
+// by that thread only.
 #pragma once
 
 #include <list>
@@ -14,6 +14,7 @@
 #include "userspace_proxy/session/peers.h"
 #include "userspace_proxy/session/record.h"
 #include "userspace_proxy/session/relay.h"
+#include "userspace_proxy/session/tunnel_user.h"
 
 namespace underpass::session {
 
@@ -38,13 +39,13 @@ class ConnectionOwner {
   ~ConnectionOwner() = default;
 };
 
-class Connection final : public DialUser {
+class Connection final : public DialUser, public TunnelUser {
  public:
   enum class Stage { kWaitsForDial, kConnecting, kRelaying, kEnded };
 
-  // `id` as the kernel calls it. Does nothing yet: see watch_client(), dial().
-  Connection(Surroundings around, ConnectionOwner& owner, UniqueFd client, NetnsCookie pod, std::uint64_t id,
-             Record record);
+  // `id` as the kernel calls it. Does nothing yet: see watch_client(), dial(), on_tunnel(), go_on().
+  Connection(Surroundings around, ConnectionOwner& owner, std::unique_ptr<net::Transport> client, NetnsCookie pod,
+             std::uint64_t id, Record record);
   Connection(const Connection&) = delete;
   Connection& operator=(const Connection&) = delete;
 
@@ -53,12 +54,24 @@ class Connection final : public DialUser {
   // Connects `socket`, of the right network namespace and family, to where the client wanted to go.
   void dial(UniqueFd socket) override;
   void no_dial(Flag flag, const char* details) override { end(flag, details); }
+  void on_tunnel(std::unique_ptr<net::Transport> stream) override;
+  void no_tunnel(Flag flag, std::string_view details) override { end(flag, std::string(details)); }
+  // With a server that is connected already.
+  void go_on(std::unique_ptr<net::Transport> server);
+  // Both ends, for another who goes on with them; then this is over, and nobody is told.
+  struct Ends {
+    std::unique_ptr<net::Transport> client, server;
+  };
+  Ends release();
   // Closes both ends, by RST unless the flag is kNone. Later calls do nothing.
   void end(Flag flag, std::string details = {});
 
   [[nodiscard]] Stage stage() const { return stage_; }
   [[nodiscard]] NetnsCookie pod() const override { return pod_; }
   [[nodiscard]] const Record& record() const { return record_; }
+  [[nodiscard]] Record&& take_record() { return std::move(record_); }
+  [[nodiscard]] const Record& tunnelled() const override { return record_; }
+  [[nodiscard]] std::uint64_t carried() const override { return id_; }
   [[nodiscard]] const Relay& relay() const { return relay_; }
   [[nodiscard]] Flag flag() const { return flag_; }
   [[nodiscard]] std::string_view details() const { return details_; }
@@ -71,6 +84,7 @@ class Connection final : public DialUser {
   // Where it is in its thread's lists: among those that are connected, or that are about to be.
   Connections::iterator place;
   bool is_open = false;
+  bool is_decided = false;  // that it is not HTTP
 
  private:
   struct End final : net::Watcher {
@@ -82,6 +96,7 @@ class Connection final : public DialUser {
 
   void on_events(End& end, std::uint32_t events);
   void on_connect(std::uint32_t events);
+  void watch_server();
   void move();
   void rewatch(End& end, Relay::Side& side);
   void fail(bool of_client, int error);

@@ -165,7 +165,9 @@ void Exchange::find_server() {
     key.client = record.client;
     key.client_netns = record.client_netns;
   }
+  if (!record.inbound) key.tunnel = record.tunnel;
   is_waiting_ = true;
+  if (auto server = client_->take_server()) host_.upstreams().adopt(key, std::move(server));
   host_.upstreams().find(key, *this);
 }
 
@@ -192,6 +194,8 @@ void Exchange::start_on(Upstream& server) {
 }
 
 std::uint64_t Exchange::carried() const { return client_->id(); }
+
+const Record* Exchange::for_whom() const { return &client_->record(); }
 
 void Exchange::no_server(RequestFlag flag, std::string_view details) {
   is_waiting_ = false;

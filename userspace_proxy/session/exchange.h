@@ -44,6 +44,7 @@ class Exchange final : public UpstreamUser, private AuthzAsker {
   void server_writable() override;
   void server_gone(telemetry::RequestFlag flag, std::string_view details, Reached reached) override;
   [[nodiscard]] std::uint64_t carried() const override;
+  [[nodiscard]] const Record* for_whom() const override;
 
   // Policies changed: may it go on?
   void recheck();

@@ -1,8 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "userspace_proxy/session/http_connection.h"
 
-#include <sys/socket.h>
-
 #include <algorithm>
 #include <array>
 #include <cerrno>
@@ -10,7 +8,6 @@
 #include <string_view>
 #include <utility>
 
-#include "userspace_proxy/net/tcp.h"
 #include "userspace_proxy/session/exchange.h"
 #include "userspace_proxy/session/http_codecs.h"
 
@@ -37,8 +34,9 @@ HttpConnection::HttpConnection(HttpHost& host, NetnsCookie pod, std::uint64_t id
 
 HttpConnection::~HttpConnection() = default;
 
-void HttpConnection::start(UniqueFd socket) {
-  if (!socket_.attach(host_.loop(), std::move(socket), kInterest, *this))
+void HttpConnection::start(std::unique_ptr<net::Transport> client, std::unique_ptr<net::Transport> server) {
+  server_ = std::move(server);
+  if (!socket_.attach(std::move(client), kInterest, *this))
     finish(Flag::kConnectFailed, std::string("epoll: ") + std::strerror(errno), false);
 }
 
@@ -46,7 +44,7 @@ void HttpConnection::start(UniqueFd socket) {
 
 void HttpConnection::look() {
   std::array<char, kDetectBytes> bytes;
-  const ssize_t got = ::recv(socket_.fd(), bytes.data(), bytes.size(), MSG_PEEK | MSG_DONTWAIT);
+  const ssize_t got = socket_.transport().peek(bytes.data(), bytes.size());
   if (got < 0) {
     if (errno != EAGAIN && errno != EINTR)
       finish(Flag::kClientReset, std::string("client: ") + std::strerror(errno), false);
@@ -82,7 +80,6 @@ void HttpConnection::go_on_in_http2() {
 
 void HttpConnection::give_back() {
   stage_ = Stage::kEnded;
-  host_.loop().unwatch(socket_.fd());
   host_.on_not_http(*this, socket_.release());
 }
 
@@ -97,7 +94,7 @@ void HttpConnection::on_events(std::uint32_t events) {
   }
   // That it is gone is heard even where nothing is to be read from it.
   if ((events & EPOLLERR) != 0)
-    if (const int error = net::take_error(socket_.fd()); error != 0)
+    if (const int error = socket_.transport().take_error(); error != 0)
       return end(Flag::kClientReset, std::string("client: ") + std::strerror(error));
   host_.touch(*this);
 }
@@ -142,7 +139,7 @@ void HttpConnection::check_time(Clock::time_point now) {
   if (stage_ == Stage::kDetecting) {
     if (protocol_ == PortProtocol::kDetect && now - began >= http.detection_timeout) {
       std::array<char, kDetectBytes> bytes;
-      const ssize_t got = ::recv(socket_.fd(), bytes.data(), bytes.size(), MSG_PEEK | MSG_DONTWAIT);
+      const ssize_t got = socket_.transport().peek(bytes.data(), bytes.size());
       return speak(detect_late({bytes.data(), static_cast<std::size_t>(std::max<ssize_t>(got, 0))}));
     }
     if (looked_at_ > 0 && now - began >= http.request_headers_timeout) {
@@ -217,6 +214,7 @@ void HttpConnection::finish(Flag flag, std::string details, bool in_order) {
   flag_ = flag;
   details_ = std::move(details);
   socket_.close(in_order);
+  if (server_) server_->close(true);
   end_exchanges(RequestFlag::kDownstreamGone, details_);
   host_.on_ended(*this);
 }

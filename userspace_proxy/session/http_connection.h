@@ -28,7 +28,8 @@ class HttpConnection final : public HttpEnd, private http::ServerEvents, private
   HttpConnection(const HttpConnection&) = delete;
   HttpConnection& operator=(const HttpConnection&) = delete;
 
-  void start(UniqueFd socket);
+  // `server`: one that is connected already, for the first request; or null.
+  void start(std::unique_ptr<net::Transport> client, std::unique_ptr<net::Transport> server = nullptr);
   void settle() override;
   // Looks at the clock, once a second and when detection is due.
   void check_time(net::Clock::time_point now);
@@ -43,6 +44,8 @@ class HttpConnection final : public HttpEnd, private http::ServerEvents, private
   // It began in HTTP/1.1 and asked for HTTP/2: no reason to think that its server knows more than the former.
   [[nodiscard]] bool is_upgraded() const { return is_upgraded_; }
   void forget(Exchange& exchange);
+  // The server that it came with, once.
+  std::unique_ptr<net::Transport> take_server() { return std::move(server_); }
   // An answer, or a tunnel, that does not come to its end.
   void cut(http::StreamId stream);
   // What policy knows this connection by: of the routing table in force. Null: no policy.
@@ -99,6 +102,7 @@ class HttpConnection final : public HttpEnd, private http::ServerEvents, private
   Record record_;
   const PortProtocol protocol_;
   HttpSocket socket_;
+  std::unique_ptr<net::Transport> server_;
   RoutesPtr limits_by_;  // whose limits the codec has
   std::unique_ptr<http::ServerCodec> codec_;
   // Of a client that is told 101: what takes the codec's place, and its stream 1.

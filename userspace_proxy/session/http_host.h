@@ -7,10 +7,11 @@
 #include <memory>
 #include <optional>
 
-#include "userspace_proxy/net/loop.h"
+#include "userspace_proxy/net/transport.h"
 #include "userspace_proxy/session/buffer_pool.h"
 #include "userspace_proxy/session/dial_user.h"
 #include "userspace_proxy/session/peers.h"
+#include "userspace_proxy/session/record.h"
 #include "userspace_proxy/session/routes.h"
 #include "userspace_proxy/telemetry/request_record.h"
 #include "userspace_proxy/telemetry/trace.h"
@@ -21,6 +22,9 @@ class Exchange;
 class HttpConnection;
 class HttpEnd;
 class Upstream;
+class TunnelClient;
+class TunnelPool;
+class TunnelServer;
 class UpstreamPool;
 
 // A client that is to go has so long to ask once more and be told, before it is closed at: what it asked at this moment
@@ -45,6 +49,7 @@ class HttpHost {
   virtual BufferPool& buffers() = 0;
   virtual Peers& peers() = 0;
   virtual UpstreamPool& upstreams() = 0;
+  virtual TunnelPool& tunnels() = 0;
   [[nodiscard]] virtual const RoutesPtr& routes() const = 0;
   [[nodiscard]] virtual bool is_draining() const = 0;
 
@@ -72,11 +77,17 @@ class HttpHost {
 
   // It turned out to be HTTP.
   virtual void on_decided(HttpConnection& connection) = 0;
-  // It turned out to be no HTTP: its socket is free to be relayed.
-  virtual void on_not_http(HttpConnection& connection, UniqueFd socket) = 0;
+  // It turned out to be no HTTP: it is free to be relayed.
+  virtual void on_not_http(HttpConnection& connection, std::unique_ptr<net::Transport> client) = 0;
   // Closed. It is freed when the round ends.
   virtual void on_ended(HttpConnection& connection) = 0;
   virtual void on_ended(Upstream& upstream) = 0;
+  virtual void on_ended(TunnelClient& tunnel) = 0;
+  virtual void on_ended(TunnelServer& tunnel) = 0;
+
+  // Somebody's connection came through the tunnel `id`.
+  virtual void on_tunnelled(std::unique_ptr<net::Transport> stream, NetnsCookie pod, std::uint64_t id,
+                            Record record) = 0;
 
  protected:
   ~HttpHost() = default;

@@ -1,14 +1,11 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "userspace_proxy/session/http_socket.h"
 
-#include <sys/socket.h>
-
 #include <cerrno>
 #include <string_view>
 #include <utility>
 
 #include "userspace_proxy/net/non_blocking.h"
-#include "userspace_proxy/net/tcp.h"
 
 namespace underpass::session {
 namespace {
@@ -19,12 +16,16 @@ constexpr std::uint32_t kGone = EPOLLERR | EPOLLHUP;
 
 }  // namespace
 
-bool HttpSocket::attach(net::Loop& loop, UniqueFd fd, std::uint32_t events, net::Watcher& watcher) {
-  loop_ = &loop;
+bool HttpSocket::attach(std::unique_ptr<net::Transport> transport, std::uint32_t events, net::Watcher& watcher) {
   watcher_ = &watcher;
-  fd_ = std::move(fd);
+  transport_ = std::move(transport);
   watched_ = events;
-  return loop.watch(fd_.get(), events, watcher);
+  return transport_->watch(events, watcher);
+}
+
+std::unique_ptr<net::Transport> HttpSocket::release() {
+  transport_->unwatch();
+  return std::move(transport_);
 }
 
 void HttpSocket::note(std::uint32_t events) {
@@ -33,8 +34,8 @@ void HttpSocket::note(std::uint32_t events) {
 }
 
 bool HttpSocket::flush(http::Codec& codec, Step& step) {
-  for (auto out = codec.output(); !out.empty() && writable_; out = codec.output()) {
-    const ssize_t sent = ::send(fd_.get(), out.data(), out.size(), MSG_NOSIGNAL);
+  for (auto out = codec.output(); transport_ && writable_ && !out.empty(); out = codec.output()) {
+    const ssize_t sent = transport_->send(out.data(), out.size());
     if (sent >= 0) {
       bytes_sent_ += static_cast<std::uint64_t>(sent);
       codec.sent(static_cast<std::size_t>(sent));
@@ -48,15 +49,23 @@ bool HttpSocket::flush(http::Codec& codec, Step& step) {
       return false;
     }
   }
-  return true;
+  return transport_ != nullptr || fail_closed(step);
+}
+
+// What the codec told has closed it.
+bool HttpSocket::fail_closed(Step& step) {
+  step = {.outcome = Outcome::kFailed, .error = EBADF, .moved = step.moved};
+  return false;
 }
 
 bool HttpSocket::read_once(http::Codec& codec, BufferPool& buffers, Step& step) {
+  if (!transport_) return fail_closed(step);
   auto block = buffers.take();
-  const ssize_t got = ::recv(fd_.get(), block.get(), BufferPool::kBlock, 0);
+  const ssize_t got = transport_->receive(block.get(), BufferPool::kBlock);
   bool fine = true;
   if (got > 0) {
     step.moved = heard_any_ = true;
+    bytes_received_ += static_cast<std::uint64_t>(got);
     const std::string_view bytes(block.get(), static_cast<std::size_t>(got));
     const auto taken = codec.receive(bytes);
     if (taken < bytes.size()) rest_ = bytes.substr(taken);
@@ -109,7 +118,7 @@ void HttpSocket::hear_out(http::Codec& codec, BufferPool& buffers) {
 bool HttpSocket::discard(BufferPool& buffers) {
   auto block = buffers.take();
   for (int turn = 0; turn < kTurn && readable_ && !ended_; ++turn) {
-    const ssize_t got = ::recv(fd_.get(), block.get(), BufferPool::kBlock, 0);
+    const ssize_t got = transport_->receive(block.get(), BufferPool::kBlock);
     if (got < 0 && errno == EINTR) continue;
     if (got < 0 && net::would_block(errno))
       readable_ = false;
@@ -124,20 +133,17 @@ bool HttpSocket::discard(BufferPool& buffers) {
 // Telling epoll again makes it tell us again.
 void HttpSocket::rewatch() {
   watched_ |= EPOLLOUT;
-  (void)loop_->rewatch(fd_.get(), watched_, *watcher_);
+  (void)transport_->rewatch(watched_, *watcher_);
 }
 
 void HttpSocket::shut_write() {
-  if (!std::exchange(is_shut_, true)) (void)::shutdown(fd_.get(), SHUT_WR);
+  if (!std::exchange(is_shut_, true)) (void)transport_->shut_write();
 }
 
 void HttpSocket::close(bool in_order) {
-  if (!fd_) return;
-  if (in_order)
-    net::finish_on_close(fd_.get());
-  else
-    net::reset_on_close(fd_.get());
-  fd_.reset();
+  if (!transport_) return;
+  transport_->close(in_order);
+  transport_.reset();
 }
 
 }  // namespace underpass::session

@@ -1,14 +1,14 @@
 // SPDX-License-Identifier: Apache-2.0
-// A socket and the codec that speaks over it: moves bytes between the two for as long as the codec takes and has some.
-// What the codec says of them is told from within pump(). Knows no streams.
+// A transport and the codec that speaks over it: moves bytes between the two for as long as the codec takes and has
+// some. What the codec says of them is told from within pump(). Knows no streams.
 #pragma once
 
 #include <string>
 #include <utility>
 
-#include "underpass/unique_fd.h"
+#include <memory>
 #include "userspace_proxy/http/codec.h"
-#include "userspace_proxy/net/loop.h"
+#include "userspace_proxy/net/transport.h"
 #include "userspace_proxy/session/buffer_pool.h"
 
 namespace underpass::session {
@@ -23,7 +23,7 @@ class HttpSocket {
   };
 
   // `events` of epoll, edge-triggered, that are of interest from the beginning; false with errno.
-  bool attach(net::Loop& loop, UniqueFd fd, std::uint32_t events, net::Watcher& watcher);
+  bool attach(std::unique_ptr<net::Transport> transport, std::uint32_t events, net::Watcher& watcher);
   // What epoll told.
   void note(std::uint32_t events);
   // kMore: others want their turn; the loop will tell again. kEnded: the codec is over, and everything is written.
@@ -34,30 +34,32 @@ class HttpSocket {
   // After kFailed: what came before.
   void hear_out(http::Codec& codec, BufferPool& buffers);
   void shut_write();
-  // Gives the socket away; nothing was read from it.
-  UniqueFd release() { return std::move(fd_); }
+  // Gives it away, not watched any more; nothing was read from it.
+  std::unique_ptr<net::Transport> release();
   // By RST, unless it ends in order.
   void close(bool in_order);
 
-  [[nodiscard]] bool is_open() const { return static_cast<bool>(fd_); }
-  [[nodiscard]] int fd() const { return fd_.get(); }
+  [[nodiscard]] bool is_open() const { return transport_ != nullptr; }
+  [[nodiscard]] net::Transport& transport() { return *transport_; }
   // The peer has sent its end, and the codec knows.
   [[nodiscard]] bool heard_end() const { return told_end_; }
   [[nodiscard]] bool heard_any() const { return heard_any_; }
   // epoll said that something came which was not read yet.
   [[nodiscard]] bool may_read() const { return readable_; }
   [[nodiscard]] std::uint64_t bytes_sent() const { return bytes_sent_; }
+  [[nodiscard]] std::uint64_t bytes_received() const { return bytes_received_; }
 
  private:
   bool flush(http::Codec& codec, Step& step);
+  static bool fail_closed(Step& step);
   bool read_once(http::Codec& codec, BufferPool& buffers, Step& step);
   void rewatch();
 
-  net::Loop* loop_ = nullptr;
   net::Watcher* watcher_ = nullptr;
-  UniqueFd fd_;
+  std::unique_ptr<net::Transport> transport_;
   std::string rest_;  // came, and was not taken yet
   std::uint64_t bytes_sent_ = 0;
+  std::uint64_t bytes_received_ = 0;
   std::uint32_t watched_ = 0;
   bool readable_ = false;
   bool writable_ = true;   // until a send says otherwise: epoll is asked only then

@@ -29,10 +29,17 @@ HttpTraffic::~HttpTraffic() {
   for (auto* connections : {&detecting_, &connections_, &ended_}) connections->clear();
 }
 
-void HttpTraffic::take_in(UniqueFd socket, NetnsCookie pod, std::uint64_t id, Record record, PortProtocol protocol) {
+void HttpTraffic::take_in(std::unique_ptr<net::Transport> client, NetnsCookie pod, std::uint64_t id, Record record,
+                          PortProtocol protocol, std::unique_ptr<net::Transport> server) {
   auto& connection = detecting_.emplace_back(static_cast<HttpHost&>(*this), pod, id, std::move(record), protocol);
   connection.place = std::prev(detecting_.end());
-  connection.start(std::move(socket));
+  connection.start(std::move(client), std::move(server));
+}
+
+void HttpTraffic::take_in_tunnel(UniqueFd socket, NetnsCookie pod, const up_peer& peer) {
+  auto& tunnel = servers_.emplace_back(static_cast<HttpHost&>(*this), pod, peer);
+  tunnel.place = std::prev(servers_.end());
+  tunnel.start(std::move(socket));
 }
 
 template <typename Visit>
@@ -45,7 +52,20 @@ void HttpTraffic::visit_all(Visit visit) {
   }
 }
 
+template <typename Visit>
+void HttpTraffic::visit_servers(Visit visit) {
+  for (auto next = servers_.begin(); next != servers_.end();) {
+    auto& tunnel = *next++;
+    visit(tunnel);
+  }
+}
+
 void HttpTraffic::use(RoutesPtr routes) {
+  // Whom to believe is another matter now: what lives may end, what is new is judged by it.
+  if (routes->table().trust_bundle != routes_->table().trust_bundle) {
+    tunnels_.renew();
+    visit_servers([](TunnelServer& tunnel) { tunnel.leave(); });
+  }
   routes_ = std::move(routes);
   visit_all([](HttpConnection& connection) { connection.recheck(); });
 }
@@ -88,6 +108,8 @@ void HttpTraffic::end_round() {
   }
   ended_.clear();
   upstreams_.free_ended();
+  tunnels_.free_ended();
+  ended_servers_.clear();
   for (auto& exchange : used_)
     if (spare_.size() < kSpareExchanges) spare_.push_back(std::move(exchange));
   used_.clear();
@@ -103,6 +125,8 @@ void HttpTraffic::sweep() {
   const auto now = loop_.now();
   visit_all([&](HttpConnection& connection) { connection.check_time(now); });
   upstreams_.check_time(now);
+  tunnels_.check_time(now);
+  visit_servers([&](TunnelServer& tunnel) { tunnel.check_time(now); });
 }
 
 // --- requests -------------------------------------------------------------------------------------------------------
@@ -132,8 +156,8 @@ void HttpTraffic::on_decided(HttpConnection& connection) {
   connections_.splice(connections_.end(), detecting_, connection.place);
 }
 
-void HttpTraffic::on_not_http(HttpConnection& connection, UniqueFd socket) {
-  owner_.on_not_http(connection, std::move(socket));
+void HttpTraffic::on_not_http(HttpConnection& connection, std::unique_ptr<net::Transport> client) {
+  owner_.on_not_http(connection, std::move(client));
   ended_.splice(ended_.end(), list_of(connection), connection.place);
 }
 
@@ -150,6 +174,13 @@ void HttpTraffic::forget(NetnsCookie pod, bool reset, Clock::time_point until) {
     connection.drain();
   });
   upstreams_.forget_pod(pod, reset);
+  tunnels_.forget_pod(pod, reset);
+  visit_servers([&](TunnelServer& tunnel) {
+    if (tunnel.pod() != pod) return;
+    if (reset) return tunnel.end("the pod went");
+    tunnel.must_end_by = std::min(tunnel.must_end_by, until);
+    tunnel.leave();
+  });
 }
 
 void HttpTraffic::drain(Clock::time_point until) {
@@ -159,6 +190,10 @@ void HttpTraffic::drain(Clock::time_point until) {
     connection.drain();
   });
   upstreams_.leave_all();
+  visit_servers([&](TunnelServer& tunnel) {
+    tunnel.must_end_by = std::min(tunnel.must_end_by, until);
+    tunnel.leave();
+  });
 }
 
 }  // namespace underpass::session

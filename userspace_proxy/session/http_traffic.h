@@ -13,6 +13,8 @@
 #include "userspace_proxy/session/exchange.h"
 #include "userspace_proxy/session/http_connection.h"
 #include "userspace_proxy/session/http_host.h"
+#include "userspace_proxy/session/tunnel_pool.h"
+#include "userspace_proxy/session/tunnel_server.h"
 #include "userspace_proxy/session/upstream_pool.h"
 
 namespace underpass::session {
@@ -22,8 +24,11 @@ class HttpOwner {
  public:
   virtual void find_dial(DialUser& user) = 0;
   virtual void forget_dial(DialUser& user) = 0;
-  // A connection that speaks something else, with its socket, not watched any more.
-  virtual void on_not_http(HttpConnection& connection, UniqueFd socket) = 0;
+  // A connection that speaks something else, with its client, not watched any more.
+  virtual void on_not_http(HttpConnection& connection, std::unique_ptr<net::Transport> client) = 0;
+  // One that came through the tunnel `id`.
+  virtual void on_tunnelled(std::unique_ptr<net::Transport> stream, NetnsCookie pod, std::uint64_t id,
+                            Record record) = 0;
   virtual void on_request_ended(const telemetry::RequestRecord& record) = 0;
   virtual void on_connection_ended(const HttpConnection& connection) = 0;
 
@@ -40,7 +45,12 @@ class HttpTraffic final : private HttpHost {
 
   // Requests that it does not allow any more are cut.
   void use(RoutesPtr routes);
-  void take_in(UniqueFd socket, NetnsCookie pod, std::uint64_t id, Record record, PortProtocol protocol);
+  // `server`: one that is connected already; or null.
+  void take_in(std::unique_ptr<net::Transport> client, NetnsCookie pod, std::uint64_t id, Record record,
+               PortProtocol protocol, std::unique_ptr<net::Transport> server = nullptr);
+  // Another node's worker came to this pod.
+  void take_in_tunnel(UniqueFd socket, NetnsCookie pod, const up_peer& peer);
+  TunnelPool& tunnels() override { return tunnels_; }
 
   // Before each wait, and after each round.
   [[nodiscard]] net::Clock::time_point next_deadline() const;
@@ -51,7 +61,7 @@ class HttpTraffic final : private HttpHost {
   // A pod that goes: at once, or by then.
   void forget(NetnsCookie pod, bool reset, net::Clock::time_point until);
   void drain(net::Clock::time_point until);
-  [[nodiscard]] bool is_empty() const { return connections_.empty() && detecting_.empty(); }
+  [[nodiscard]] bool is_empty() const { return connections_.empty() && detecting_.empty() && servers_.empty(); }
   [[nodiscard]] std::size_t upstreams_open() const { return upstreams_.size(); }
 
  private:
@@ -73,14 +83,21 @@ class HttpTraffic final : private HttpHost {
   std::unique_ptr<Exchange> make_exchange() override;
   void give_back(std::unique_ptr<Exchange> exchange) override { used_.push_back(std::move(exchange)); }
   void on_decided(HttpConnection& connection) override;
-  void on_not_http(HttpConnection& connection, UniqueFd socket) override;
+  void on_not_http(HttpConnection& connection, std::unique_ptr<net::Transport> client) override;
   void on_ended(HttpConnection& connection) override;
   void on_ended(Upstream& upstream) override { upstreams_.on_ended(upstream); }
+  void on_ended(TunnelClient& tunnel) override { tunnels_.on_ended(tunnel); }
+  void on_ended(TunnelServer& tunnel) override { ended_servers_.splice(ended_servers_.end(), servers_, tunnel.place); }
+  void on_tunnelled(std::unique_ptr<net::Transport> stream, NetnsCookie pod, std::uint64_t id, Record record) override {
+    owner_.on_tunnelled(std::move(stream), pod, id, std::move(record));
+  }
 
   using Connections = std::list<HttpConnection>;
   Connections& list_of(const HttpConnection& connection);
   template <typename Visit>
   void visit_all(Visit visit);
+  template <typename Visit>
+  void visit_servers(Visit visit);
 
   net::Loop& loop_;
   BufferPool& buffers_;
@@ -90,7 +107,10 @@ class HttpTraffic final : private HttpHost {
   RoutesPtr routes_;
   const unsigned threads_;
   UpstreamPool upstreams_{*this};
-  Connections detecting_;  // in the order in which they came
+  TunnelPool tunnels_{*this};
+  std::list<TunnelServer> servers_;
+  std::list<TunnelServer> ended_servers_;  // of this round
+  Connections detecting_;                  // in the order in which they came
   Connections connections_;
   Connections ended_;  // of this round
   std::deque<HttpEnd*> touched_;

@@ -20,4 +20,8 @@ bool SocketOptionPeers::announce_errand(int dial) {
   return ::setsockopt(dial, SOL_IP, UP_SO_ERRAND, &one, sizeof(one)) == 0;
 }
 
+bool SocketOptionPeers::announce_client(int dial, const up_tunnelled& client) {
+  return ::setsockopt(dial, SOL_IP, UP_SO_CLIENT, &client, sizeof(client)) == 0;
+}
+
 }  // namespace underpass::session

@@ -19,14 +19,17 @@ class Peers {
   virtual bool announce(int dial, std::uint64_t id) = 0;
   // ... or none: it goes where the agent lets this pod's worker go for itself.
   virtual bool announce_errand(int dial) = 0;
+  // After announce() of a tunnel that was accepted: whose connection came through it.
+  virtual bool announce_client(int dial, const up_tunnelled& client) = 0;
 };
 
-// UP_SO_PEER and UP_SO_CARRIES of abi.h.
+// UP_SO_PEER, UP_SO_CARRIES and the others of abi.h.
 class SocketOptionPeers final : public Peers {
  public:
   bool ask(int accepted, up_peer& peer) override;
   bool announce(int dial, std::uint64_t id) override;
   bool announce_errand(int dial) override;
+  bool announce_client(int dial, const up_tunnelled& client) override;
 };
 
 }  // namespace underpass::session

@@ -34,8 +34,8 @@ class Record {
   };
 
   Record() = default;  // of a connection that nobody knows
-  // `pod` is whose listener it came to.
-  Record(const up_peer& peer, NetnsCookie pod, const Routes& routes);
+  // `pod` is whose listener it came to. `peer_id`: of what came through a tunnel, whom its certificate names.
+  Record(const up_peer& peer, NetnsCookie pod, const Routes& routes, std::string_view peer_id = {});
 
   // Empty: not known.
   [[nodiscard]] std::string_view name(Name which) const {
@@ -54,6 +54,8 @@ class Record {
   __be16 server_port = 0;
   __be16 dialled_port = 0;
   bool inbound = false;
+  // How it goes to the server, or came from the client: with this its ends are known by certificate.
+  up_tunnel tunnel = UP_TUNNEL_NONE;
   // What log::append_way() wrote of all of this once: lines of a connection's requests have it in common.
   mutable std::string written;
 

@@ -1,8 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "userspace_proxy/session/relay.h"
 
-#include <sys/socket.h>
-
 #include <cerrno>
 #include <utility>
 
@@ -19,8 +17,7 @@ constexpr int kTurn = 16;
 // Writes what the block holds, as far as it goes. False: the socket failed.
 bool Relay::flush(Direction& direction, Side& to, Step& step) {
   while (direction.begin < direction.end && to.writable) {
-    const ssize_t sent =
-        ::send(to.fd.get(), direction.block.get() + direction.begin, direction.end - direction.begin, MSG_NOSIGNAL);
+    const ssize_t sent = to.transport->send(direction.block.get() + direction.begin, direction.end - direction.begin);
     if (sent < 0 && errno == EINTR) continue;
     if (sent < 0 && !net::would_block(errno)) {
       step.error = errno;
@@ -48,7 +45,7 @@ Relay::Way Relay::pump(Direction& direction, Side& from, Side& to, BufferPool& b
     if (direction.ended && !direction.shut) {
       direction.shut = step.moved = true;
       // ENOTCONN: reset meanwhile, which reading tells.
-      if (::shutdown(to.fd.get(), SHUT_WR) != 0 && errno != ENOTCONN) {
+      if (to.transport->shut_write() != 0 && errno != ENOTCONN) {
         step.error = errno;
         return Way::kWriteFailed;
       }
@@ -56,7 +53,7 @@ Relay::Way Relay::pump(Direction& direction, Side& from, Side& to, BufferPool& b
     if (direction.ended || !from.readable || !to.writable) break;
 
     if (!direction.block) direction.block = buffers.take();
-    const ssize_t got = ::recv(from.fd.get(), direction.block.get(), BufferPool::kBlock, 0);
+    const ssize_t got = from.transport->receive(direction.block.get(), BufferPool::kBlock);
     if (got > 0) {
       direction.end = static_cast<std::uint32_t>(got);
       if (turn + 1 == kTurn) {  // what was read is not left lying

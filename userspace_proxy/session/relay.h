@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-// Two TCP sockets, and the bytes between them. Each direction ends by itself: a FIN is handed on after the bytes before
+// Two transports, and the bytes between them. Each direction ends by itself: a FIN is handed on after the bytes before
 // it. Never reads what it cannot hand on: a direction holds at most one block, and none while it waits for bytes.
 //
 // recv() and send() only: with splice() a reader hangs whose peer is short-circuited. And recv() until EAGAIN: such a
@@ -8,16 +8,18 @@
 
 #include <cstdint>
 
-#include "underpass/unique_fd.h"
+#include <memory>
+
+#include "userspace_proxy/net/transport.h"
 #include "userspace_proxy/session/buffer_pool.h"
 
 namespace underpass::session {
 
 class Relay {
  public:
-  // One socket, and what was last known of it.
+  // One transport, and what was last known of it.
   struct Side {
-    UniqueFd fd;
+    std::unique_ptr<net::Transport> transport;
     bool readable = false;   // a recv() may have something
     bool writable = false;   // a send() may take something
     bool waits_out = false;  // the last send() did not take everything

@@ -17,7 +17,8 @@ http::Limits limits_of(const HttpSettings& settings) {
 
 }  // namespace
 
-Routes::Routes(RoutingTable table) : table_(std::move(table)), limits_(limits_of(table_.settings.http)) {
+Routes::Routes(RoutingTable table, tls::Identities identities)
+    : table_(std::move(table)), identities_(std::move(identities)), limits_(limits_of(table_.settings.http)) {
   for (const auto& pod : table_.pods) pods_.emplace(pod.netns, &pod);
   for (const auto& set : table_.policy_sets) policing_.push_back(std::make_unique<const HttpPolicing>(set, table_));
 }

@@ -12,6 +12,7 @@
 #include "userspace_proxy/authz/authorizer.h"
 #include "userspace_proxy/http/codec.h"
 #include "userspace_proxy/jwt/token.h"
+#include "userspace_proxy/tls/identity.h"
 
 namespace underpass::session {
 
@@ -27,7 +28,7 @@ struct HttpPolicing {
 
 class Routes {
  public:
-  explicit Routes(RoutingTable table);
+  explicit Routes(RoutingTable table, tls::Identities identities = {});
   Routes(const Routes&) = delete;  // the indices point into the table
   Routes& operator=(const Routes&) = delete;
 
@@ -45,6 +46,11 @@ class Routes {
     const auto found = table_.identities.find(number);
     return found == table_.identities.end() ? nullptr : &found->second;
   }
+  // What to show as this identity; null: there is no certificate.
+  [[nodiscard]] tls::IdentityPtr find_certificate(std::string_view identity) const {
+    const auto found = identities_.find(identity);
+    return found == identities_.end() ? nullptr : found->second;
+  }
   // Null: no policy concerns that pod, or it is not one of this worker's.
   [[nodiscard]] const HttpPolicing* policing_of(NetnsCookie server) const {
     const auto* pod = find_pod(server);
@@ -60,6 +66,7 @@ class Routes {
 
  private:
   RoutingTable table_;
+  tls::Identities identities_;
   http::Limits limits_;
   std::unordered_map<NetnsCookie, const RoutingTable::Pod*> pods_;
   std::vector<std::unique_ptr<const HttpPolicing>> policing_;  // as table_.policy_sets

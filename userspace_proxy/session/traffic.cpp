@@ -12,7 +12,7 @@
 #include <system_error>
 
 #include "userspace_proxy/log/access_line.h"
-#include "userspace_proxy/net/tcp.h"
+#include "userspace_proxy/net/tcp_transport.h"
 
 namespace underpass::session {
 namespace {
@@ -140,7 +140,7 @@ bool Traffic::accept_from(Listening& listening) {
     }
     // The kernel gives the lowest number that is free: so many are open.
     if (fd.get() >= options_.accept_limit) pause(EMFILE);
-    take_in(listening.pod, std::move(fd));
+    take_in(listening, std::move(fd));
   }
   return !paused_;
 }
@@ -153,36 +153,65 @@ void Traffic::on_accept_failed(const Listening& listening, int error) {
   unlisten(listening);
 }
 
-void Traffic::take_in(NetnsCookie id, UniqueFd fd) {
-  counters_.accepted.add();
-  counters_.connections.add();
+void Traffic::take_in(const Listening& listening, UniqueFd fd) {
+  const auto id = listening.pod;
   up_peer peer;
   const bool known = peers_.ask(fd.get(), peer);
+  // A tunnel is nobody's connection: those that come through it are told and counted.
+  if (listening.which.direction == UP_TUNNEL) {
+    if (known && peer.direction == UP_TUNNEL) http_.take_in_tunnel(std::move(fd), id, peer);
+    return;
+  }
+  counters_.accepted.add();
+  counters_.connections.add();
   auto record = known ? Record(peer, id, *routes_) : Record();
   record.start = std::chrono::system_clock::now();
   const auto protocol =
       known ? routes_->protocol_of(record.server_netns, ntohs(record.server_port)) : PortProtocol::kTcp;
+  auto client = net::make_tcp(*loop_, std::move(fd));
   if (protocol == PortProtocol::kTcp)
-    relay(std::move(fd), id, known ? peer.id : 0, std::move(record), loop_->now());
+    relay(std::move(client), id, known ? peer.id : 0, std::move(record), loop_->now());
   else
-    http_.take_in(std::move(fd), id, peer.id, std::move(record), protocol);
+    http_.take_in(std::move(client), id, peer.id, std::move(record), protocol);
 }
 
-void Traffic::relay(UniqueFd fd, NetnsCookie id, std::uint64_t peer, Record record, Clock::time_point began) {
+// Its node waits to hear whether the server is reached, before it says what is spoken: see on_connected().
+void Traffic::on_tunnelled(std::unique_ptr<net::Transport> stream, NetnsCookie id, std::uint64_t tunnel,
+                           Record record) {
+  counters_.accepted.add();
+  counters_.connections.add();
+  relay(std::move(stream), id, tunnel, std::move(record), loop_->now());
+}
+
+Connection& Traffic::add(std::unique_ptr<net::Transport> client, NetnsCookie id, std::uint64_t peer, Record record,
+                         Clock::time_point began) {
   auto& connection =
       starting_.emplace_back(Surroundings{*loop_, buffers_, peers_}, static_cast<ConnectionOwner&>(*this),
-                             std::move(fd), id, peer, std::move(record));
+                             std::move(client), id, peer, std::move(record));
   connection.place = std::prev(starting_.end());
   connection.began = began;
   connection.must_end_by = drain_until_;
   connection.deadline = loop_->now() + routes_->settings().connect_timeout;
+  return connection;
+}
+
+void Traffic::relay(std::unique_ptr<net::Transport> client, NetnsCookie id, std::uint64_t peer, Record record,
+                    Clock::time_point began) {
+  auto& connection = add(std::move(client), id, peer, std::move(record), began);
   if (peer == 0) {
     spdlog::debug("connection-refused pod={} reason=\"it was dialled to the listener itself\"", id);
     return connection.end(Flag::kNotOurs, "nobody knows who dialled");
   }
   if (!may_relay(connection)) return connection.end(Flag::kDenied, kDeniedDetails);
-  find_dial(connection);
+  find_server(connection);
   if (connection.stage() != Connection::Stage::kEnded) connection.watch_client();
+}
+
+void Traffic::find_server(Connection& connection) {
+  if (!connection.record().inbound && connection.record().tunnel != UP_TUNNEL_NONE)
+    http_.tunnels().open(connection);
+  else
+    find_dial(connection);
 }
 
 // Policies of the pod that it is for, of which the kernel has decided no more than addresses and ports can tell.
@@ -253,13 +282,24 @@ void Traffic::end_waiting(Family& family, Flag flag, const char* details) {
 
 // --- what becomes of connections ------------------------------------------------------------------------------------
 
+// What came through a tunnel may be HTTP, and is not told of as a connection of TCP then.
 void Traffic::on_connected(Connection& connection) {
+  const auto& record = connection.record();
+  const auto protocol = routes_->protocol_of(record.server_netns, ntohs(record.server_port));
+  if (record.inbound && record.tunnel != UP_TUNNEL_NONE && !connection.is_decided && protocol != PortProtocol::kTcp) {
+    auto ends = connection.release();
+    http_.take_in(std::move(ends.client), connection.pod(), connection.carried(), connection.take_record(), protocol,
+                  std::move(ends.server));
+    ended_.splice(ended_.end(), starting_, connection.place);
+    return;
+  }
   open_.splice(open_.end(), starting_, connection.place);
   connection.is_open = true;
 }
 
 void Traffic::on_ended(Connection& connection) {
   forget_dial(connection);
+  if (!connection.is_open && connection.record().tunnel != UP_TUNNEL_NONE) http_.tunnels().forget(connection);
   log_connection(connection, connection.relay().sent(), connection.relay().received());
   ended_.splice(ended_.end(), connection.is_open ? open_ : starting_, connection.place);
   check_drained();
@@ -294,8 +334,14 @@ void Traffic::on_request_ended(const telemetry::RequestRecord& record) {
   requests_.add(record);
 }
 
-void Traffic::on_not_http(HttpConnection& connection, UniqueFd socket) {
-  relay(std::move(socket), connection.pod(), connection.id(), connection.take_record(), connection.began);
+void Traffic::on_not_http(HttpConnection& connection, std::unique_ptr<net::Transport> client) {
+  auto server = connection.take_server();
+  if (!server)
+    return relay(std::move(client), connection.pod(), connection.id(), connection.take_record(), connection.began);
+  auto& relayed = add(std::move(client), connection.pod(), connection.id(), connection.take_record(), connection.began);
+  relayed.is_decided = true;
+  relayed.watch_client();
+  if (relayed.stage() != Connection::Stage::kEnded) relayed.go_on(std::move(server));
 }
 
 // One is about to be appended.

@@ -101,7 +101,8 @@ class Traffic final : private ConnectionOwner, private HttpOwner {
   void on_ended(Connection& connection) override;
   void find_dial(DialUser& user) override;
   void forget_dial(DialUser& user) override;
-  void on_not_http(HttpConnection& connection, UniqueFd socket) override;
+  void on_not_http(HttpConnection& connection, std::unique_ptr<net::Transport> client) override;
+  void on_tunnelled(std::unique_ptr<net::Transport> stream, NetnsCookie pod, std::uint64_t id, Record record) override;
   void on_request_ended(const telemetry::RequestRecord& record) override;
   void on_connection_ended(const HttpConnection& connection) override;
 
@@ -112,8 +113,12 @@ class Traffic final : private ConnectionOwner, private HttpOwner {
 
   bool accept_from(Listening& listening);
   void accept_last(Pod& pod);
-  void take_in(NetnsCookie pod, UniqueFd fd);
-  void relay(UniqueFd fd, NetnsCookie pod, std::uint64_t id, Record record, net::Clock::time_point began);
+  void take_in(const Listening& listening, UniqueFd fd);
+  Connection& add(std::unique_ptr<net::Transport> client, NetnsCookie pod, std::uint64_t id, Record record,
+                  net::Clock::time_point began);
+  void relay(std::unique_ptr<net::Transport> client, NetnsCookie pod, std::uint64_t id, Record record,
+             net::Clock::time_point began);
+  void find_server(Connection& connection);
   [[nodiscard]] bool may_relay(const Connection& connection);
   template <typename Ended>
   void log_connection(const Ended& connection, std::uint64_t sent, std::uint64_t received);

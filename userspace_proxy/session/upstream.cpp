@@ -7,7 +7,9 @@
 #include <string_view>
 
 #include "userspace_proxy/net/tcp.h"
+#include "userspace_proxy/net/tcp_transport.h"
 #include "userspace_proxy/session/http_codecs.h"
+#include "userspace_proxy/session/tunnel_pool.h"
 #include "userspace_proxy/session/upstream_pool.h"
 
 namespace underpass::session {
@@ -23,9 +25,9 @@ std::string_view bytes_of(const up_addr& addr) { return {reinterpret_cast<const 
 }  // namespace
 
 bool UpstreamKey::operator==(const UpstreamKey& other) const {
-  return pod == other.pod && port == other.port && http2 == other.http2 && errand == other.errand &&
-         bytes_of(server) == bytes_of(other.server) && bytes_of(client) == bytes_of(other.client) &&
-         client_netns == other.client_netns;
+  return pod == other.pod && port == other.port && http2 == other.http2 && tunnel == other.tunnel &&
+         errand == other.errand && bytes_of(server) == bytes_of(other.server) &&
+         bytes_of(client) == bytes_of(other.client) && client_netns == other.client_netns;
 }
 
 std::size_t UpstreamKeyHash::operator()(const UpstreamKey& key) const {
@@ -50,6 +52,30 @@ bool Upstream::dials_v6() const { return !net::is_v4(group_.key.server); }
 
 // --- until it is connected ------------------------------------------------------------------------------------------
 
+void Upstream::start() {
+  if (group_.key.tunnel == UP_TUNNEL_NONE) return host_.find_dial(*this);
+  const auto& user = *group_.waiting.front();
+  for_ = *user.for_whom();
+  carried_ = user.carried();
+  host_.tunnels().open(*this);
+}
+
+// That it can be written to is told as of a socket that is connected.
+void Upstream::on_tunnel(std::unique_ptr<net::Transport> stream) {
+  stage_ = Stage::kConnecting;
+  if (!socket_.attach(std::move(stream), kInterest, *this)) fail(errno);
+}
+
+void Upstream::no_tunnel(Flag flag, std::string_view details) {
+  end(flag == Flag::kDrained ? RequestFlag::kDrained : RequestFlag::kConnectFailed, details);
+}
+
+void Upstream::use(std::unique_ptr<net::Transport> server) {
+  ++group_.dialling;
+  if (!socket_.attach(std::move(server), kInterest, *this)) return fail(errno);
+  open();
+}
+
 void Upstream::dial(UniqueFd socket) {
   stage_ = Stage::kConnecting;
   if (group_.waiting.empty()) return end(RequestFlag::kNone, "");  // nobody waits any more
@@ -58,7 +84,7 @@ void Upstream::dial(UniqueFd socket) {
   if (!may) return fail(errno);
   const auto to = net::to_socket_address(group_.key.server, group_.key.port);
   if (::connect(socket.get(), to.get(), to.size) != 0 && errno != EINPROGRESS) return fail(errno);
-  if (!socket_.attach(host_.loop(), std::move(socket), kInterest, *this)) fail(errno);
+  if (!socket_.attach(net::make_tcp(host_.loop(), std::move(socket)), kInterest, *this)) fail(errno);
 }
 
 void Upstream::no_dial(Flag flag, const char* details) {
@@ -67,17 +93,21 @@ void Upstream::no_dial(Flag flag, const char* details) {
 
 void Upstream::on_connect(std::uint32_t events) {
   if ((events & kGone) != 0) {
-    const int error = net::take_error(socket_.fd());
+    const int error = socket_.transport().take_error();
     // Hung up without an error: it was connected, and reset before anybody asked.
     return fail(error == 0 ? ECONNRESET : error);
   }
   if ((events & EPOLLOUT) == 0) return;
+  open();
+  host_.touch(*this);
+  host_.upstreams().on_room(*this);
+}
+
+void Upstream::open() {
   stage_ = Stage::kOpen;
   --group_.dialling;
   limits_by_ = host_.routes();
   codec_ = make_client_codec(group_.key.http2, limits_by_->limits(), *this);
-  host_.touch(*this);
-  host_.upstreams().on_room(*this);
 }
 
 void Upstream::fail(int error) {
@@ -216,6 +246,7 @@ void Upstream::end(RequestFlag flag, std::string_view details) {
   if (!was_open) {
     --group_.dialling;
     host_.forget_dial(*this);
+    if (group_.key.tunnel != UP_TUNNEL_NONE) host_.tunnels().forget(*this);
   }
   // In order only where nothing is cut off.
   socket_.close(streams_.empty() && !is_cut_);

@@ -13,6 +13,8 @@
 #include "userspace_proxy/session/dial_user.h"
 #include "userspace_proxy/session/http_host.h"
 #include "userspace_proxy/session/http_socket.h"
+#include "userspace_proxy/session/record.h"
+#include "userspace_proxy/session/tunnel_user.h"
 #include "userspace_proxy/session/upstream_user.h"
 
 namespace underpass::session {
@@ -24,6 +26,7 @@ struct UpstreamKey {
   up_addr server{};
   __be16 port = 0;
   bool http2 = false;
+  up_tunnel tunnel = UP_TUNNEL_NONE;
   bool errand = false;  // to an authorization service: for no connection, but by leave of the agent's
   up_addr client{};
   NetnsCookie client_netns = 0;  // addresses are used again by other pods
@@ -37,7 +40,11 @@ struct UpstreamKeyHash {
 
 struct UpstreamGroup;
 
-class Upstream final : public HttpEnd, public DialUser, private http::ClientEvents, private net::Watcher {
+class Upstream final : public HttpEnd,
+                       public DialUser,
+                       public TunnelUser,
+                       private http::ClientEvents,
+                       private net::Watcher {
  public:
   Upstream(HttpHost& host, UpstreamGroup& group);
   ~Upstream() override;
@@ -64,6 +71,14 @@ class Upstream final : public HttpEnd, public DialUser, private http::ClientEven
   [[nodiscard]] bool dials_v6() const override;
   void dial(UniqueFd socket) override;
   void no_dial(Flag flag, const char* details) override;
+  void on_tunnel(std::unique_ptr<net::Transport> stream) override;
+  void no_tunnel(Flag flag, std::string_view details) override;
+  [[nodiscard]] const Record& tunnelled() const override { return for_; }
+  [[nodiscard]] std::uint64_t carried() const override { return carried_; }
+  // Looks for a way to the server.
+  void start();
+  // It is connected already.
+  void use(std::unique_ptr<net::Transport> server);
 
   [[nodiscard]] UpstreamGroup& group() { return group_; }
   [[nodiscard]] bool is_over() const { return stage_ == Stage::kEnded; }
@@ -75,6 +90,7 @@ class Upstream final : public HttpEnd, public DialUser, private http::ClientEven
 
   void on_events(std::uint32_t events) override;
   void on_connect(std::uint32_t events);
+  void open();
   void on_response(http::StreamId stream, http::Response& response) override;
   void on_data(http::StreamId stream, std::string_view bytes) override;
   void on_end(http::StreamId stream, const http::Fields* trailers) override;
@@ -93,6 +109,8 @@ class Upstream final : public HttpEnd, public DialUser, private http::ClientEven
   RoutesPtr limits_by_;  // whose limits the codec has
   std::unique_ptr<http::ClientCodec> codec_;
   std::vector<std::pair<http::StreamId, UpstreamUser*>> streams_;  // by number
+  Record for_;                                                     // of a tunnel
+  std::uint64_t carried_ = 0;
   Stage stage_ = Stage::kWaitsForDial;
   net::Clock::time_point deadline_;    // to be connected
   net::Clock::time_point idle_since_;  // while streams_ is empty

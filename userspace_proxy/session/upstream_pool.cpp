@@ -16,6 +16,15 @@ void UpstreamPool::find(const UpstreamKey& key, UpstreamUser& user) {
   if (group.dialling < (key.http2 ? 1 : group.waiting.size())) dial(group);
 }
 
+void UpstreamPool::adopt(const UpstreamKey& key, std::unique_ptr<net::Transport> server) {
+  const auto [place, fresh] = groups_.try_emplace(key);
+  auto& group = place->second;
+  if (fresh) group.key = key;
+  auto& upstream = group.members.emplace_front(host_, group);
+  upstream.place = group.members.begin();
+  upstream.use(std::move(server));
+}
+
 void UpstreamPool::start(UpstreamUser& user, Upstream& upstream) {
   user.start_on(upstream);
   auto& members = upstream.group().members;
@@ -26,7 +35,7 @@ void UpstreamPool::dial(UpstreamGroup& group) {
   ++group.dialling;
   auto& upstream = group.members.emplace_back(host_, group);
   upstream.place = std::prev(group.members.end());
-  host_.find_dial(upstream);
+  upstream.start();
 }
 
 void UpstreamPool::forget(UpstreamUser& user) {

@@ -23,6 +23,8 @@ class UpstreamPool {
 
   // Starts it on a connection that can take it, or lets it wait for one that is dialled.
   void find(const UpstreamKey& key, UpstreamUser& user);
+  // A server that is connected: the next one that looks for such a one has it.
+  void adopt(const UpstreamKey& key, std::unique_ptr<net::Transport> server);
   // Waits no longer.
   void forget(UpstreamUser& user);
 

@@ -10,6 +10,7 @@
 
 namespace underpass::session {
 
+class Record;
 class Upstream;
 
 // Of a server of HTTP/2 that was to open a WebSocket.
@@ -39,6 +40,8 @@ class UpstreamUser {
 
   // The accepted connection for which it is.
   [[nodiscard]] virtual std::uint64_t carried() const = 0;
+  // ... and what is known of it; null where nothing needs a tunnel.
+  [[nodiscard]] virtual const Record* for_whom() const { return nullptr; }
 };
 
 }  // namespace underpass::session

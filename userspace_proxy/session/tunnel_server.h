@@ -1,0 +1,90 @@
+// SPDX-License-Identifier: Apache-2.0
+// A tunnel that another node's worker opened to a pod of this one: who comes is known by certificate, and judged by the
+// policies of the pod before anything is dialled.
+#pragma once
+
+#include <cstdint>
+#include <list>
+#include <map>
+#include <memory>
+#include <optional>
+#include <string>
+#include <string_view>
+
+#include "underpass/abi.h"
+#include "userspace_proxy/http/codec.h"
+#include "userspace_proxy/net/loop.h"
+#include "userspace_proxy/session/http_socket.h"
+#include "userspace_proxy/session/tunnel.h"
+#include "userspace_proxy/session/tunnel_stream.h"
+#include "userspace_proxy/tls/tls_transport.h"
+
+namespace underpass::session {
+
+// Where a CONNECT wants to go.
+struct TunnelTarget {
+  up_addr addr{};
+  __be16 port = 0;
+};
+
+// "10.0.0.1:80", "[fd00::1]:80". None: it is something else; names are of no use to one pod's server.
+std::optional<TunnelTarget> parse_tunnel_target(std::string_view authority);
+// The port of "for=\"10.0.0.1:1234\"" (RFC 7239), in network order, if it is of this address; else 0.
+__be16 forwarded_port(std::string_view forwarded, const up_addr& client);
+
+class TunnelServer final : public Tunnel, private http::ServerEvents, private net::Watcher {
+ public:
+  // `peer`: what the kernel says of the connection.
+  TunnelServer(HttpHost& host, NetnsCookie pod, const up_peer& peer);
+  ~TunnelServer() override;
+  TunnelServer(const TunnelServer&) = delete;
+  TunnelServer& operator=(const TunnelServer&) = delete;
+
+  void start(UniqueFd socket);
+  void settle() override;
+  void check_time(net::Clock::time_point now);
+  // GOAWAY: it goes with its last stream.
+  void leave();
+  void end(std::string_view why);
+
+  [[nodiscard]] http::Codec& codec() override { return *codec_; }
+  void touch() override { host_.touch(*this); }
+  void answer(http::StreamId stream, unsigned status) override;
+  void forget(http::StreamId stream) override;
+
+  [[nodiscard]] NetnsCookie pod() const { return pod_; }
+  [[nodiscard]] bool is_over() const { return is_over_; }
+
+  net::Clock::time_point must_end_by = net::Clock::time_point::max();
+  std::list<TunnelServer>::iterator place;
+
+ private:
+  void on_events(std::uint32_t events) override;
+  void on_request(http::StreamId stream, http::Request& request) override;
+  void on_refused(http::StreamId stream, const http::Request& request, http::Fault why,
+                  std::string_view detail) override;
+  void on_data(http::StreamId stream, std::string_view bytes) override;
+  void on_end(http::StreamId stream, const http::Fields* trailers) override;
+  void on_reset(http::StreamId stream, http::Fault why) override;
+  void on_writable(http::StreamId stream) override;
+  void on_failed(http::Fault why, std::string_view detail) override;
+
+  void refuse(http::StreamId stream, unsigned status, std::string_view authority, std::string_view why);
+
+  HttpHost& host_;
+  const NetnsCookie pod_;
+  const up_peer peer_;
+  HttpSocket socket_;
+  tls::TlsTransport* tls_ = nullptr;  // the socket's
+  std::unique_ptr<http::ServerCodec> codec_;
+  std::map<http::StreamId, TunnelStream*> streams_;
+  net::Clock::time_point began_;
+  net::Clock::time_point idle_since_;  // while there is no stream
+  net::Clock::time_point heard_;
+  std::uint64_t heard_bytes_ = 0;
+  bool was_asked_ = false;
+  bool is_leaving_ = false;
+  bool is_over_ = false;
+};
+
+}  // namespace underpass::session
