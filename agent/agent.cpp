@@ -5,6 +5,7 @@
 
 #include <algorithm>
 #include <chrono>
+#include <iterator>
 #include <map>
 #include <utility>
 
@@ -98,11 +99,15 @@ void Agent::Impl::write_tables() {
        .verdicts = workloads_.decided(),
        .auto_problem = auto_problem()},
       ids_);
+  const auto changes = store_.take_changes();
+  const auto remotes = remotes_.update(snapshot, changes, options_.node_name, compiled, policing_.numbers());
   policing_.update(snapshot, compiled);
   if (dataplane_) {
     follow();  // while the sets that go now can be named
     problems_.clear();
-    for (const auto& error : dataplane_->apply(compiled.tables, policing_.numbers())) {
+    auto errors = dataplane_->apply_remotes(remotes_.remotes(), remotes);
+    std::ranges::move(dataplane_->apply(compiled.tables, policing_.numbers()), std::back_inserter(errors));
+    for (const auto& error : errors) {
       spdlog::error("apply-failed {}", error.message);
       problems_.push_back(error.message);
     }
@@ -118,7 +123,7 @@ void Agent::Impl::write_tables() {
     log_change(pod, before == pods_.end() ? nullptr : &*before);
   }
   pods_ = std::move(compiled.pods);
-  serving_.update(snapshot, store_.take_changes(), dataplane_.get());
+  serving_.update(snapshot, changes, dataplane_.get());
   serving_.note_pods(pods_, snapshot);
   schedule_walk();
 }

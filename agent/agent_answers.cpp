@@ -93,7 +93,7 @@ std::vector<dataplane::Capability> Agent::Impl::capabilities() const {
 
 admin::Answer Agent::Impl::connections() {
   const auto connections = dataplane_ ? dataplane_->connections() : std::vector<dataplane::Connection>{};
-  return admin::connections_view(connections, admin::PodIndex(pods_), admin::ClockOffset::now(),
+  return admin::connections_view(connections, admin::PodIndex(pods_, &remotes_), admin::ClockOffset::now(),
                                  service_names(dataplane_.get()));
 }
 
@@ -125,6 +125,7 @@ std::vector<prometheus::MetricFamily> Agent::Impl::collect() {
     input.fill = dataplane_->maps().fill();
     input.memory_used = dataplane_->maps().used_of_pool(0);
     std::ranges::copy(dataplane_->services().fill(), std::back_inserter(input.fill));
+    input.fill.push_back(dataplane_->remotes().fill());
     follow();
   }
   serving_.describe(input);

@@ -20,6 +20,7 @@
 #include "agent/agent.h"
 #include "agent/cluster.h"
 #include "agent/compile/compile.h"
+#include "agent/compile/remotes.h"
 #include "agent/dataplane/dataplane.h"
 #include "agent/dataplane/host.h"
 #include "agent/dataplane/netns_facts.h"
@@ -124,6 +125,7 @@ class Agent::Impl : public std::enable_shared_from_this<Agent::Impl> {
   dataplane::NetnsFactCache netns_;
   compile::NetnsFacts facts_;
   compile::NamespaceIds ids_;
+  compile::RemoteCompiler remotes_;
   Policing policing_;
   std::vector<compile::PodStatus> pods_;
   learn::Workloads workloads_;

@@ -33,7 +33,8 @@ Agent::Impl::Impl(boost::asio::io_context& io, AgentOptions options)
     : io_(io),
       options_(std::move(options)),
       detaching_(io, options_.state_dir, detaching_hooks()),
-      serving_(options_.node_name, in_cluster() ? compile::MissingSlices::kNone : compile::MissingSlices::kDerived),
+      serving_(options_.node_name, in_cluster() ? compile::MissingSlices::kNone : compile::MissingSlices::kDerived,
+               remotes_),
       timer_(io),
       walk_timer_(io),
       wakes_(io) {}

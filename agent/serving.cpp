@@ -57,6 +57,20 @@ TrafficMeter::FindService service_finder(const dataplane::Dataplane& dataplane) 
   };
 }
 
+TrafficMeter::FindWorkload workload_finder(const compile::RemoteCompiler& remotes, const std::string& trust_domain) {
+  return [&remotes, &trust_domain](std::uint32_t number) -> std::optional<TrafficPeer> {
+    const auto* found = remotes.find_workload(number);
+    if (found == nullptr) return std::nullopt;
+    return TrafficPeer{.workload = found->owner.substr(found->owner.find('/') + 1),
+                       .ns = found->account.ns,
+                       .principal = spiffe_id(trust_domain, found->account.ns, found->account.name),
+                       .app = found->app,
+                       .version = found->version,
+                       .canonical_service = "",
+                       .canonical_revision = ""};
+  };
+}
+
 }  // namespace
 
 admin::ServiceName service_names(const dataplane::Dataplane* dataplane) {
@@ -88,18 +102,21 @@ void Serving::tick(dataplane::Dataplane& dataplane, std::span<const compile::Pod
   }
 
   request_meter_.observe(enrolled_peers(pods, snapshot));
-  const admin::PodIndex index(pods);
+  const admin::PodIndex index(pods, &remotes_);
   const auto find_peer = [&](NetnsCookie cookie) -> std::optional<TrafficPeer> {
     const auto* pod = index.find(cookie);
     if (pod == nullptr) return std::nullopt;
     return peer_of(*pod, snapshot);
   };
   const auto rows = dataplane.service_maps().traffic();
-  meter_.observe(rows, find_peer, service_finder(dataplane));
+  const std::string trust_domain = snapshot.mesh.value_or(model::MeshConfig{}).trust_domain;
+  meter_.observe(rows, find_peer, service_finder(dataplane), workload_finder(remotes_, trust_domain));
   const auto& present = dataplane.tables().pods;
   const auto is_gone = [&present](NetnsCookie cookie) { return cookie != 0 && !present.contains(cookie); };
   for (const auto& [key, row] : rows)
-    if (is_gone(key.client_netns) || is_gone(key.server_netns)) dataplane.service_maps().remove_traffic(key);
+    if (is_gone(key.client_netns) || is_gone(key.server_netns) ||
+        (key.workload != 0 && remotes_.find_workload(key.workload) == nullptr))
+      dataplane.service_maps().remove_traffic(key);
 }
 
 void Serving::note_pods(std::span<const compile::PodStatus> pods, const model::Snapshot& snapshot) {
@@ -155,6 +172,7 @@ admin::Answer Serving::explain(const boost::json::object& request, const model::
                      [dataplane](const compile::PodStatus& pod) {
                        return dataplane != nullptr ? dataplane->policy_of(pod.netns_cookie) : nullptr;
                      },
+                 .remotes = &remotes_.remotes(),
                  .path_normalization = snapshot.mesh.value_or(model::MeshConfig{}).proxy.http.path_normalization});
 }
 
@@ -162,7 +180,7 @@ admin::Answer Serving::flows(const boost::json::object& request, std::span<const
                              const dataplane::Dataplane* dataplane) const {
   const auto since = admin::decode_flows(request);
   if (!since) return std::unexpected(since.error());
-  return flow_log_.view(*since, admin::PodIndex(pods), admin::ClockOffset::now(), service_names(dataplane));
+  return flow_log_.view(*since, admin::PodIndex(pods, &remotes_), admin::ClockOffset::now(), service_names(dataplane));
 }
 
 std::vector<prometheus::MetricFamily> Serving::collect() const {

@@ -12,6 +12,7 @@
 
 #include "agent/admin/flow_log.h"
 #include "agent/admin/protocol.h"
+#include "agent/compile/remotes.h"
 #include "agent/compile/services.h"
 #include "agent/dataplane/dataplane.h"
 #include "agent/metrics.h"
@@ -24,8 +25,9 @@ namespace underpass {
 
 class Serving {
  public:
-  Serving(std::string node_name, compile::MissingSlices missing_slices)
-      : node_name_(std::move(node_name)), compiler_(missing_slices) {}
+  // `remotes` lives longer, and is up to date whenever this is called.
+  Serving(std::string node_name, compile::MissingSlices missing_slices, const compile::RemoteCompiler& remotes)
+      : node_name_(std::move(node_name)), compiler_(missing_slices), remotes_(remotes) {}
 
   // After each new snapshot, and when there is another dataplane; null: the node is detached. `changes`: since the last
   // update.
@@ -56,6 +58,7 @@ class Serving {
  private:
   std::string node_name_;
   compile::ServiceCompiler compiler_;
+  const compile::RemoteCompiler& remotes_;
   std::vector<std::string> errors_;
   std::vector<std::string> full_;  // "up_backends is 93 % full (…)"
   std::vector<model::Diagnostic> logged_;

@@ -13,7 +13,7 @@ using prometheus::ClientMetric;
 using prometheus::MetricFamily;
 using prometheus::MetricType;
 
-constexpr std::array<const char*, 14> kLabels{
+constexpr std::array<const char*, 15> kLabels{
     "reporter",
     "source_workload",
     "source_workload_namespace",
@@ -28,13 +28,13 @@ constexpr std::array<const char*, 14> kLabels{
     "destination_service",
     "destination_service_name",
     "destination_service_namespace",
+    "connection_security_policy",
 };
 
-// The same in every series: nothing here is HTTP, and nothing is encrypted by us.
-constexpr std::array<std::pair<const char*, const char*>, 3> kConstant{{
+// The same in every series: nothing here is HTTP.
+constexpr std::array<std::pair<const char*, const char*>, 2> kConstant{{
     {"request_protocol", "tcp"},
     {"response_flags", "-"},
-    {"connection_security_policy", "none"},
 }};
 
 constexpr std::string_view kOther = "other";
@@ -76,15 +76,18 @@ TrafficMeter::Totals* TrafficMeter::find_or_make(Labels labels) {
 
 // Of a row between pods that are still known, the series of their present names; else that of before.
 std::array<TrafficMeter::Totals*, 2> TrafficMeter::series_of(const up_traffic_key& key, const Known& known,
-                                                             const FindPeer& find_peer,
-                                                             const FindService& find_service) {
+                                                             const FindPeer& find_peer, const FindService& find_service,
+                                                             const FindWorkload& find_workload) {
   if (key.client_netns == 0 && key.server_netns == 0) return {&other_, nullptr};  // what found no room in the map
-  const auto peer_of = [&](NetnsCookie cookie) { return cookie != 0 ? find_peer(cookie) : std::nullopt; };
+  auto remote = key.workload != 0 ? find_workload(key.workload) : std::nullopt;
+  const bool remote_gone = key.workload != 0 && !remote;
+  if (remote && key.tunnel == UP_TUNNEL_NONE) remote->principal.clear();
+  const auto peer_of = [&](NetnsCookie cookie) { return cookie != 0 ? find_peer(cookie) : remote; };
   const auto client = peer_of(key.client_netns);
   const auto server = peer_of(key.server_netns);
   const auto service = key.service != 0 ? find_service(key.service) : std::nullopt;
-  const bool gone =
-      (key.client_netns != 0 && !client) || (key.server_netns != 0 && !server) || (key.service != 0 && !service);
+  const bool gone = (key.client_netns != 0 && !client) || (key.server_netns != 0 && !server) ||
+                    (key.service != 0 && !service) || remote_gone;
   if (gone && known.series[0] != nullptr) return known.series;
 
   Labels labels;
@@ -96,7 +99,8 @@ std::array<TrafficMeter::Totals*, 2> TrafficMeter::series_of(const up_traffic_ke
   }
   labels[at++] = service ? service->name + "." + service->ns + ".svc.cluster.local" : "unknown";
   labels[at++] = service ? service->name : "unknown";
-  labels[at] = service ? service->ns : "unknown";
+  labels[at++] = service ? service->ns : "unknown";
+  labels[at] = key.tunnel != UP_TUNNEL_NONE ? "mutual_tls" : "none";
 
   std::array<Totals*, 2> out{};
   std::size_t used = 0;
@@ -109,17 +113,18 @@ std::array<TrafficMeter::Totals*, 2> TrafficMeter::series_of(const up_traffic_ke
   return out;
 }
 
-void TrafficMeter::observe(std::span<const Row> rows, const FindPeer& find_peer, const FindService& find_service) {
+void TrafficMeter::observe(std::span<const Row> rows, const FindPeer& find_peer, const FindService& find_service,
+                           const FindWorkload& find_workload) {
   ++reading_;
   for (const auto& [key, now] : rows) {
-    Known& known = rows_[{key.client_netns, key.server_netns, key.service}];
+    Known& known = rows_[{key.client_netns, key.server_netns, key.service, key.workload, key.tunnel}];
     known.reading = reading_;
     const up_traffic before = restarted(known.last, now) ? up_traffic{} : known.last;
     known.last = now;
     if (now.opened == before.opened && now.closed == before.closed && now.sent == before.sent &&
         now.received == before.received)
       continue;
-    known.series = series_of(key, known, find_peer, find_service);
+    known.series = series_of(key, known, find_peer, find_service, find_workload);
     for (Totals* totals : known.series) {
       if (totals == nullptr) continue;
       totals->opened += now.opened - before.opened;

@@ -9,6 +9,7 @@
 #include "dial.h"
 #include "kernel.h"
 #include "pods.h"
+#include "remotes.h"
 #include "workers.h"
 
 struct sockaddr;
@@ -63,8 +64,8 @@ static __always_inline bool up_is_bound(struct bpf_sock *sk, bool v6)
 }
 
 /*
- * Leads the connect() of a captured pod to its worker. False: it goes where it wanted, since nobody is there to take it,
- * or the socket is a worker's or bound to a device, from which no way leads to a loopback address.
+ * Leads the connect() of a captured pod to its worker. False: nobody is there to take it, or the socket is bound to a
+ * device, from which no way leads to a loopback address.
  */
 static __always_inline bool up_lead_to_worker(struct bpf_sock_addr *ctx, struct bpf_sock *sk, bool v6,
 					      const struct up_pod *client, const struct up_dial *dial, __u64 peer)
@@ -76,7 +77,7 @@ static __always_inline bool up_lead_to_worker(struct bpf_sock_addr *ctx, struct 
 	struct up_sk *me;
 	__be16 port;
 
-	if (!worker || sk->bound_dev_if || up_is_workers(sk))
+	if (!worker || sk->bound_dev_if)
 		return false;
 	port = v4 ? worker->port4 : worker->port6;
 	if (!port || !up_is_listening(dial->netns, UP_OUTBOUND, !v4) || !up_worker_can_carry(worker))
@@ -118,6 +119,32 @@ static __always_inline void up_bind_to_loopback(struct bpf_sock_addr *ctx, bool 
 	up_bind_to(ctx, v6, &loopback);
 }
 
+/* An application of the pod whose tunnel this is: at an address that others have for it, and no port of the mesh's own. */
+static __always_inline bool up_is_behind_tunnel(__u64 netns, const struct up_addr *addr, __be16 port)
+{
+	if (up_addr_is_loopback(addr) || up_netns_of(addr, 0) != netns)
+		return false;
+	return port != bpf_htons(UP_OUTBOUND_PORT) && port != bpf_htons(UP_INBOUND_PORT) &&
+	       port != bpf_htons(UP_TUNNEL_PORT);
+}
+
+/* To the pod that the connection wanted to go to, at the port of tunnels, where that is how it is reached. */
+static __always_inline int up_on_tunnels_dial(struct bpf_sock_addr *ctx, struct bpf_sock *sk, bool v6, __u64 id)
+{
+	const struct up_pod *pod = up_pod_find(bpf_get_netns_cookie(ctx));
+	struct up_conn *first = up_conn_find(id);
+	const struct up_addr *own;
+
+	if (!pod || !first)
+		return UP_DENY;
+	first->tunnel = UP_TUNNEL_HBONE; /* led here before it was known that it is to be */
+	own = v6 ? &pod->ip6 : &pod->ip4;
+	/* The other end is told by it whose tunnel it is. */
+	if (!up_is_bound(sk, v6) && !up_addr_is_unspecified(own))
+		up_bind_to(ctx, v6, own);
+	return UP_ALLOW;
+}
+
 /* connect() of a worker's socket: where the connection that it carries wanted to go, or on an errand. */
 static __always_inline int up_on_workers_dial(struct bpf_sock_addr *ctx, bool v6)
 {
@@ -125,6 +152,7 @@ static __always_inline int up_on_workers_dial(struct bpf_sock_addr *ctx, bool v6
 	struct up_wanted wanted;
 	struct up_addr addr;
 	struct up_sk *me;
+	__u64 netns;
 
 	me = sk ? bpf_sk_storage_get(&up_sk, sk, 0, 0) : NULL;
 	if (!me)
@@ -132,11 +160,28 @@ static __always_inline int up_on_workers_dial(struct bpf_sock_addr *ctx, bool v6
 	up_context_addr(ctx, v6, &addr);
 	if (me->errand)
 		return up_is_errand(bpf_get_netns_cookie(ctx), &addr, ctx->user_port) ? UP_ALLOW : UP_DENY;
-	if (!up_wanted_find(me->carries, bpf_get_netns_cookie(ctx), &wanted))
+	netns = bpf_get_netns_cookie(ctx);
+	if (!up_wanted_find(me->carries, netns, &wanted))
 		return UP_DENY;
-	if (wanted.port != ctx->user_port || !up_addr_equals(&addr, &wanted.addr))
-		return UP_DENY;
-	if (wanted.direction == UP_INBOUND && !up_is_bound(sk, v6))
+	me->tunnel = 0;
+	if (wanted.direction == UP_TUNNEL) {
+		if (!up_is_behind_tunnel(netns, &addr, ctx->user_port))
+			return UP_DENY;
+	} else {
+		if (!up_addr_equals(&addr, &wanted.addr))
+			return UP_DENY;
+		/* Never by plain TCP in place of a tunnel. */
+		if (wanted.direction == UP_OUTBOUND &&
+		    (wanted.tunnel == UP_TUNNEL_HBONE || up_is_tunnelled(&wanted.addr, wanted.port))) {
+			if (ctx->user_port != bpf_htons(UP_TUNNEL_PORT) || !up_is_tunnelled(&wanted.addr, wanted.port))
+				return UP_DENY;
+			me->tunnel = 1;
+			return up_on_tunnels_dial(ctx, sk, v6, me->carries);
+		}
+		if (wanted.port != ctx->user_port)
+			return UP_DENY;
+	}
+	if (wanted.direction != UP_OUTBOUND && !up_is_bound(sk, v6))
 		up_bind_to_loopback(ctx, v6);
 	return UP_ALLOW;
 }

@@ -11,6 +11,7 @@
 #include "dial.h"
 #include "kernel.h"
 #include "pods.h"
+#include "remotes.h"
 
 /* The kernel takes zero-copy sending from a socket that is mapped after its file exists (SOCK_SUPPORT_ZC, since 6.0):
  * IORING_OP_SEND_ZC fails there, and nothing announces it. Accepted sockets are mapped before that and keep it. */
@@ -33,7 +34,8 @@ static __always_inline bool up_worker_awaits(const struct up_pod *server, __u64 
 /* Which way is it going, and may it be short-circuited? Kept with the socket for sockops. `server` is null where it is no
  * enrolled pod of this node. */
 static __always_inline void up_decide(struct bpf_sock *sk, const struct up_pod *client, const struct up_pod *server,
-				      __u64 peer, const struct up_dial *dial, bool led)
+				      __u64 peer, const struct up_dial *dial, const struct up_remote_facts *remote,
+				      bool led)
 {
 	struct up_sk *me;
 
@@ -41,8 +43,12 @@ static __always_inline void up_decide(struct bpf_sock *sk, const struct up_pod *
 	if (!me)
 		return;
 	me->alone = 0;
-	if (!led)
-		me->original_port = 0;
+	if (!me->carries) {
+		if (!led)
+			me->original_port = 0;
+		me->tunnel = led && remote->tunnel == UP_TUNNEL_HBONE;
+		me->workload = remote->workload;
+	}
 	me->way = led || (server && up_worker_awaits(server, peer, dial)) ? UP_WAY_PROXIED : UP_WAY_DIRECT;
 	if (!led && !server)
 		me->why = UP_WHY_NOT_LOCAL;
@@ -52,8 +58,8 @@ static __always_inline void up_decide(struct bpf_sock *sk, const struct up_pod *
 		me->why = UP_WHY_IO_URING;
 	else if (led)
 		me->why = up_leg_why(client, client);
-	else if (me->errand)
-		me->why = UP_WHY_WORKER;
+	else if (me->errand || (me->carries && me->tunnel))
+		me->why = UP_WHY_WORKER; /* another worker, or nobody's pod, is at the other end */
 	else if (me->carries)
 		me->why = up_leg_why(server, client);
 	else if (me->way == UP_WAY_PROXIED)
@@ -106,6 +112,21 @@ static __always_inline bool up_may_dial(struct bpf_sock *sk, bool v6, const stru
 	return false;
 }
 
+/* A tunnel leads there, and no worker is there to dial it. */
+static __always_inline int up_refuse_plain(struct bpf_sock *sk, bool v6, const struct up_pod *client,
+					   const struct up_dial *dial, __u64 peer)
+{
+	struct up_attempt attempt = {
+		.set = UP_POLICY_CLOSED, /* of no policy's */
+		.server = dial->addr,
+		.port = bpf_ntohs(dial->port),
+	};
+
+	up_source_address(sk, v6, client, &dial->addr, &attempt.client);
+	up_refused_undecided(&attempt, UP_CLIENT, dial->netns, peer);
+	return up_deny();
+}
+
 static __always_inline bool up_is_below_pods(const struct up_config *config)
 {
 	/* How deep it is, nobody knows who is in a cgroup namespace himself. */
@@ -155,10 +176,11 @@ static __always_inline int up_on_dial(struct bpf_sock_addr *ctx, bool v6)
 	__u64 netns = bpf_get_netns_cookie(ctx);
 	const struct up_pod *client = up_pod_find(netns);
 	struct up_dial dial = {.netns = netns, .protocol = ctx->protocol};
+	struct up_remote_facts remote = {};
 	struct bpf_sock *sk = ctx->sk;
 	const struct up_pod *server;
+	bool carries, led = false;
 	__u64 peer;
-	bool led;
 
 	if (!sk || (dial.protocol != IPPROTO_TCP && dial.protocol != IPPROTO_UDP))
 		return UP_ALLOW;
@@ -179,12 +201,20 @@ static __always_inline int up_on_dial(struct bpf_sock_addr *ctx, bool v6)
 	peer = up_netns_of(&dial.addr, netns);
 	server = peer ? up_pod_find(peer) : NULL;
 	/* What a worker's carries was judged as its client's, and is judged once more where it arrives. */
-	if (peer && !up_carries(sk) && !up_may_dial(sk, v6, client, netns, peer, &dial))
+	carries = up_carries(sk);
+	if (peer && !carries && !up_may_dial(sk, v6, client, netns, peer, &dial))
 		return up_deny();
 	/* No address is a loopback one: the pod itself. */
-	led = client->capture & UP_CAPTURE_OUTBOUND && peer != netns && !up_addr_is_unspecified(&dial.addr) &&
-	      up_lead_to_worker(ctx, sk, v6, client, &dial, peer);
-	up_decide(sk, client, server, peer, &dial, led);
+	if (!carries && peer != netns && !up_addr_is_unspecified(&dial.addr)) {
+		if (client->capture & UP_CAPTURE_TUNNEL)
+			up_remote_read(&dial.addr, dial.port, &remote);
+		if (remote.tunnel == UP_TUNNEL_HBONE || (client->capture & UP_CAPTURE_OUTBOUND && !up_is_workers(sk)))
+			led = up_lead_to_worker(ctx, sk, v6, client, &dial, peer);
+		/* Never by plain TCP in place of a tunnel. */
+		if (remote.tunnel == UP_TUNNEL_HBONE && !led)
+			return up_refuse_plain(sk, v6, client, &dial, peer);
+	}
+	up_decide(sk, client, server, peer, &dial, &remote, led);
 	return UP_ALLOW;
 }
 

@@ -73,6 +73,20 @@ static __always_inline void up_conn_remove(__u64 id)
 	bpf_map_delete_elem(&up_conns, &id);
 }
 
+/* By connect(), from a captured pod to its worker: `original` is where it wanted to go. */
+static __always_inline bool up_is_led(const struct up_conn *conn)
+{
+	return conn->original_port && !conn->carries;
+}
+
+/* Not a tunnel, nor a worker's leg of a connection that is told already. */
+static __always_inline bool up_is_told(const struct up_conn *conn)
+{
+	if (conn->end[UP_CLIENT].worker == UP_TUNNELS || conn->end[UP_SERVER].worker == UP_TUNNELS)
+		return false;
+	return !conn->carries || conn->tunnel;
+}
+
 /* Redirected bytes that no recv() has returned yet; 0 or less: none. */
 static __always_inline __s64 up_queued(const struct up_dir *dir)
 {

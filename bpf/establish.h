@@ -21,6 +21,7 @@
 #include "kernel.h"
 #include "pods.h"
 #include "reader.h"
+#include "remotes.h"
 #include "socket.h"
 #include "sockopt.h"
 #include "sources.h"
@@ -60,6 +61,25 @@ static __always_inline void up_introduce(const struct up_end *client, const stru
 		up_source_publish(client, server, isn);
 }
 
+/* Of a worker's leg to its pod's application: it carries what came through this tunnel, of a client that may be known here
+ * too. One of this node has told of its connection already. */
+static __always_inline void up_note_brought(struct up_conn *conn, const struct up_sk *me, const struct up_conn *tunnel)
+{
+	struct up_remote_facts client;
+
+	if (!me->original_port)
+		up_client_of(tunnel, &conn->original, &conn->original_port);
+	conn->original_netns = 0;
+	if (tunnel->end[UP_CLIENT].cookie) {
+		conn->original_netns = tunnel->end[UP_CLIENT].netns_cookie;
+		return;
+	}
+	conn->way = UP_WAY_PROXIED;
+	conn->tunnel = UP_TUNNEL_HBONE;
+	up_remote_read(&conn->original, 0, &client);
+	conn->workload = client.workload;
+}
+
 /* Of a connection that was led to a worker, where it wanted to go; of a worker's leg, whose connection it carries. */
 static __always_inline void up_note_original(struct up_conn *conn, const struct up_sk *me)
 {
@@ -71,13 +91,20 @@ static __always_inline void up_note_original(struct up_conn *conn, const struct 
 		conn->original_port = me->original_port;
 		conn->original_netns = me->original_netns;
 	}
-	if (!me->carries)
+	if (!me->carries) {
+		conn->tunnel = me->tunnel;
+		conn->workload = me->workload;
 		return;
+	}
 	conn->carries = me->carries;
-	conn->end[UP_CLIENT].worker = 1;
+	conn->end[UP_CLIENT].worker = me->tunnel ? UP_TUNNELS : 1;
 	first = up_conn_find(me->carries);
 	if (!first)
 		return;
+	if (first->end[UP_SERVER].worker == UP_TUNNELS) {
+		up_note_brought(conn, me, first);
+		return;
+	}
 	conn->service = first->service;
 	conn->dialled = first->dialled;
 	conn->dialled_port = first->dialled_port;
@@ -285,7 +312,7 @@ static __always_inline void up_arrived(struct up_conn *conn, struct up_sk *me)
 	if (conn->end[UP_SERVER].worker) {
 		conn->way = UP_WAY_PROXIED;
 	} else if (conn->carries) {
-		conn->way = UP_WAY_DIRECT;
+		conn->way = conn->tunnel ? UP_WAY_PROXIED : UP_WAY_DIRECT;
 		if (!conn->original_port)
 			return;
 		me->led = 1;
@@ -296,6 +323,15 @@ static __always_inline void up_arrived(struct up_conn *conn, struct up_sk *me)
 	} else {
 		conn->way = UP_WAY_DIRECT;
 	}
+}
+
+/* Has sk_lookup led what this worker's socket accepted to the listener of tunnels? */
+static __always_inline bool up_ends_tunnel(const struct up_end *server)
+{
+	struct up_standing standing = {};
+
+	return server->port == bpf_htons(UP_TUNNEL_PORT) && !up_addr_is_loopback(&server->addr) &&
+	       up_standing_of(server->netns_cookie, &standing) && standing.capture & UP_CAPTURE_TUNNEL;
 }
 
 static __always_inline void up_on_server_established(struct bpf_sock_ops *ctx, struct bpf_sock *sk)
@@ -320,7 +356,8 @@ static __always_inline void up_on_server_established(struct bpf_sock_ops *ctx, s
 		return;
 	up_local_end(ctx, &server, netns, tp);
 	server.state = UP_TCP_ESTABLISHED;
-	server.worker = up_is_workers(sk);
+	if (up_is_workers(sk))
+		server.worker = up_ends_tunnel(&server) ? UP_TUNNELS : 1;
 	up_remote_end(ctx, &client);
 
 	if (up_source_consume(&client, &server, tp->copied_seq, &source)) {
@@ -328,8 +365,9 @@ static __always_inline void up_on_server_established(struct bpf_sock_ops *ctx, s
 		id = source.client_cookie;
 		conn = up_conn_find(id);
 	} else {
-		barred =
-			!up_lets_stranger_in(ctx, &client, &server) || up_went_past_worker(ctx, &client, &server, NULL);
+		/* What comes through a tunnel its worker judges, by the certificate. */
+		barred = server.worker != UP_TUNNELS && (!up_lets_stranger_in(ctx, &client, &server) ||
+							 up_went_past_worker(ctx, &client, &server, NULL));
 	}
 	if (!me)
 		return;

@@ -33,13 +33,15 @@ static const struct up_traffic up_no_traffic = {};
 static __always_inline struct up_traffic *up_traffic_of(const struct up_conn *conn)
 {
 	struct up_traffic_key key = {
-		.client_netns = conn->end[UP_CLIENT].netns_cookie,
-		.server_netns = conn->original_port ? conn->original_netns : conn->end[UP_SERVER].netns_cookie,
+		.client_netns = conn->carries ? conn->original_netns : conn->end[UP_CLIENT].netns_cookie,
+		.server_netns = up_is_led(conn) ? conn->original_netns : conn->end[UP_SERVER].netns_cookie,
 		.service = conn->service,
+		.workload = conn->workload,
+		.tunnel = conn->tunnel,
 	};
 	struct up_traffic *traffic;
 
-	if (conn->carries)
+	if (!up_is_told(conn))
 		return NULL;
 	traffic = bpf_map_lookup_elem(&up_traffic, &key);
 	if (traffic)
@@ -72,6 +74,7 @@ static __always_inline void up_traffic_add(struct up_conn *conn, __u32 end)
 static __always_inline void up_flow_tell(const struct up_conn *conn, __u64 id, enum up_flow_event event)
 {
 	struct up_flow *flow = bpf_ringbuf_reserve(&up_flows, sizeof(*flow), 0);
+	bool led = up_is_led(conn);
 
 	if (!flow) {
 		up_count_lost_flow();
@@ -79,6 +82,10 @@ static __always_inline void up_flow_tell(const struct up_conn *conn, __u64 id, e
 	}
 	flow->time_ns = bpf_ktime_get_ns();
 	flow->started_ns = conn->started_ns;
+	flow->tunnel = conn->tunnel;
+	flow->pad = 0;
+	flow->policy = 0;
+	flow->clause = 0;
 	flow->id = id;
 	flow->event = event;
 	flow->way = conn->way;
@@ -87,12 +94,12 @@ static __always_inline void up_flow_tell(const struct up_conn *conn, __u64 id, e
 	flow->end = 0;
 	flow->dialled_port = conn->dialled_port;
 	flow->dialled = conn->dialled;
-	flow->client_netns = conn->end[UP_CLIENT].netns_cookie;
-	flow->server_netns = conn->original_port ? conn->original_netns : conn->end[UP_SERVER].netns_cookie;
-	flow->client = conn->end[UP_CLIENT].addr;
-	flow->server = conn->original_port ? conn->original : conn->end[UP_SERVER].addr;
-	flow->client_port = conn->end[UP_CLIENT].port;
-	flow->server_port = conn->original_port ?: conn->end[UP_SERVER].port;
+	flow->client_netns = conn->carries ? conn->original_netns : conn->end[UP_CLIENT].netns_cookie;
+	flow->server_netns = led ? conn->original_netns : conn->end[UP_SERVER].netns_cookie;
+	flow->client = conn->carries ? conn->original : conn->end[UP_CLIENT].addr;
+	flow->server = led ? conn->original : conn->end[UP_SERVER].addr;
+	flow->client_port = conn->carries ? conn->original_port : conn->end[UP_CLIENT].port;
+	flow->server_port = led ? conn->original_port : conn->end[UP_SERVER].port;
 	flow->why = conn->why;
 	flow->sent = conn->dir[UP_CLIENT].tcp_bytes + conn->dir[UP_CLIENT].redirected_bytes;
 	flow->received = conn->dir[UP_SERVER].tcp_bytes + conn->dir[UP_SERVER].redirected_bytes;
@@ -135,7 +142,7 @@ static __always_inline void up_opened(struct up_conn *conn, __u64 id, enum up_wa
 {
 	struct up_traffic *traffic = up_traffic_of(conn);
 
-	if (conn->carries)
+	if (!up_is_told(conn))
 		return;
 	up_count_connection(way);
 	if (traffic)
@@ -147,7 +154,7 @@ static __always_inline void up_closed(struct up_conn *conn, __u64 id)
 {
 	struct up_traffic *traffic;
 
-	if (!conn->established_ns || conn->carries)
+	if (!conn->established_ns || !up_is_told(conn))
 		return;
 	traffic = up_traffic_of(conn);
 	if (traffic)

@@ -79,6 +79,26 @@ static __always_inline bool up_hand_over(struct bpf_sk_lookup *ctx, const struct
 	return taken;
 }
 
+/* A tunnel to the pod: its worker decides by the certificate who it is, and what may come. */
+static __always_inline int up_hand_tunnel_over(struct bpf_sk_lookup *ctx, __u64 server_netns)
+{
+	struct up_listener_key at = {
+		.netns_cookie = server_netns, .direction = UP_TUNNEL, .v6 = ctx->family == AF_INET6};
+	struct up_worker *worker = bpf_map_lookup_elem(&up_workers, &server_netns);
+	struct bpf_sock *listener;
+	bool taken = false;
+
+	if (!worker)
+		return SK_DROP;
+	listener = bpf_map_lookup_elem(&up_listeners, &at);
+	if (!listener)
+		return SK_DROP;
+	if (up_worker_can_carry(worker))
+		taken = !bpf_sk_assign(ctx, listener, 0);
+	bpf_sk_release(listener);
+	return taken ? SK_PASS : SK_DROP;
+}
+
 SEC("sk_lookup")
 int up_inbound(struct bpf_sk_lookup *ctx)
 {
@@ -95,6 +115,9 @@ int up_inbound(struct bpf_sk_lookup *ctx)
 	    !(server.policy || server.capture))
 		return SK_PASS;
 	up_lookup_addresses(ctx, &key.client, &key.server);
+	if (server.capture & UP_CAPTURE_TUNNEL && ctx->local_port == UP_TUNNEL_PORT &&
+	    !up_addr_is_loopback(&key.server))
+		return up_hand_tunnel_over(ctx, server_netns);
 	key.client_port = ctx->remote_port;
 	key.server_port = bpf_htons(ctx->local_port);
 	attempt.set = server.policy;

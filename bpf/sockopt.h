@@ -6,6 +6,7 @@
 #include "dial.h"
 #include "kernel.h"
 #include "pods.h"
+#include "remotes.h"
 #include "services.h"
 #include "workers.h"
 
@@ -73,8 +74,11 @@ static __always_inline void up_client_of(const struct up_conn *conn, struct up_a
 {
 	const struct up_pod *pod;
 
-	*addr = conn->carries ? conn->original : conn->end[UP_CLIENT].addr;
-	*port = conn->carries ? conn->original_port : conn->end[UP_CLIENT].port;
+	bool leg = conn->carries && conn->end[UP_SERVER].worker != UP_TUNNELS;
+
+	/* Of a tunnel it is the worker that dialled it: whose connections it brings, who brings them says. */
+	*addr = leg ? conn->original : conn->end[UP_CLIENT].addr;
+	*port = leg ? conn->original_port : conn->end[UP_CLIENT].port;
 	if (!up_addr_is_loopback(addr))
 		return;
 	pod = up_pod_find(conn->end[UP_CLIENT].netns_cookie);
@@ -82,11 +86,33 @@ static __always_inline void up_client_of(const struct up_conn *conn, struct up_a
 		*addr = up_addr_is_v4(addr) ? pod->ip4 : pod->ip6;
 }
 
+/* How the server is to be reached, and whom to expect there. What was to go through a tunnel still is where its row went: it
+ * leads to nobody then. */
+static __always_inline void up_answer_tunnel(struct up_peer *out, __u16 tunnel)
+{
+	const struct up_remote *remote = up_remote_find(&out->server, out->server_port);
+
+	out->tunnel = tunnel;
+	if (!remote)
+		return;
+	out->server_identity = remote->identity;
+	if (remote->tunnel == UP_TUNNEL_HBONE)
+		out->tunnel = UP_TUNNEL_HBONE;
+	__builtin_memcpy(out->server_namespace, remote->namespace_name, UP_NS_NAME_LEN);
+	__builtin_memcpy(out->server_pod, remote->name, UP_POD_NAME_LEN);
+	barrier();
+	/* Its memory may have been another row's meanwhile. */
+	if (up_remote_find(&out->server, out->server_port) != remote) {
+		out->server_identity = UP_IDENTITY_UNAUTHENTICATED;
+		out->tunnel = UP_TUNNEL_HBONE;
+	}
+}
+
 static __always_inline void up_answer_peer(struct bpf_sockopt *ctx, const struct up_conn *conn, __u64 id)
 {
 	struct up_dial dial = {.protocol = IPPROTO_TCP, .addr = conn->dialled, .port = conn->dialled_port};
 	struct up_peer *out = up_answer(ctx, sizeof(*out));
-	bool led = conn->original_port && !conn->carries;
+	bool led = up_is_led(conn);
 	const struct up_service *service;
 	const struct up_pod *pod;
 	struct up_wanted wanted;
@@ -96,7 +122,7 @@ static __always_inline void up_answer_peer(struct bpf_sockopt *ctx, const struct
 	__builtin_memset(out, 0, sizeof(*out));
 	up_wanted_of(conn, &wanted);
 	out->id = id;
-	out->direction = led ? UP_OUTBOUND : UP_INBOUND;
+	out->direction = wanted.direction;
 	out->server = wanted.addr;
 	out->server_port = wanted.port;
 	out->server_netns = led ? conn->original_netns : conn->end[UP_SERVER].netns_cookie;
@@ -116,6 +142,8 @@ static __always_inline void up_answer_peer(struct bpf_sockopt *ctx, const struct
 		__builtin_memcpy(out->server_namespace, pod->namespace_name, UP_NS_NAME_LEN);
 		__builtin_memcpy(out->server_pod, pod->name, UP_POD_NAME_LEN);
 	}
+	if (led)
+		up_answer_tunnel(out, conn->tunnel);
 	if (!conn->service)
 		return;
 	out->service = conn->service;
@@ -164,7 +192,36 @@ static __always_inline int up_take_errand(struct bpf_sockopt *ctx)
 	if (!me || me->conn)
 		return UP_DENY;
 	me->carries = 0;
+	me->original_port = 0;
 	me->errand = 1;
+	ctx->optlen = -1; /* done: the kernel knows no such option */
+	return UP_ALLOW;
+}
+
+/*
+ * Whose connection it is that came through the tunnel which this dial carries. The port is what the other worker says, the
+ * address is that of the pod whose tunnel it is.
+ */
+static __always_inline int up_take_client(struct bpf_sockopt *ctx)
+{
+	__u64 netns = bpf_get_netns_cookie(ctx);
+	struct up_tunnelled *client = ctx->optval;
+	struct bpf_sock *sk = ctx->sk;
+	const struct up_conn *tunnel;
+	struct up_wanted wanted;
+	struct up_sk *me;
+
+	if (!sk || (void *)(client + 1) > ctx->optval_end)
+		return UP_DENY;
+	me = bpf_sk_storage_get(&up_sk, sk, 0, 0);
+	if (!me || me->conn || !me->carries || !up_wanted_find(me->carries, netns, &wanted) ||
+	    wanted.direction != UP_TUNNEL)
+		return UP_DENY;
+	tunnel = up_conn_find(me->carries);
+	if (!tunnel || !client->client_port || !up_addr_equals(&client->client, &tunnel->end[UP_CLIENT].addr))
+		return UP_DENY;
+	me->original = client->client;
+	me->original_port = client->client_port;
 	ctx->optlen = -1; /* done: the kernel knows no such option */
 	return UP_ALLOW;
 }
@@ -181,6 +238,8 @@ static __always_inline int up_on_workers_setsockopt(struct bpf_sockopt *ctx)
 		ctx->optlen = 0;
 	if (ctx->level == UP_SOL_IP && ctx->optname == UP_SO_ERRAND)
 		return up_take_errand(ctx);
+	if (ctx->level == UP_SOL_IP && ctx->optname == UP_SO_CLIENT)
+		return up_take_client(ctx);
 	if (ctx->level != UP_SOL_IP || ctx->optname != UP_SO_CARRIES)
 		return UP_ALLOW;
 	if (!sk || (void *)(id + 1) > ctx->optval_end || !up_wanted_find(*id, netns, &wanted))
@@ -189,6 +248,7 @@ static __always_inline int up_on_workers_setsockopt(struct bpf_sockopt *ctx)
 	if (!me)
 		return UP_DENY;
 	me->carries = *id;
+	me->original_port = 0;
 	me->errand = 0;
 	ctx->optlen = -1; /* done: the kernel knows no such option */
 	return UP_ALLOW;

@@ -129,6 +129,7 @@ static __always_inline bool up_worker_can_carry(struct up_worker *worker)
 struct up_wanted {
 	struct up_addr addr;
 	__be16 port;
+	__u16 tunnel; /* enum up_tunnel */
 	enum up_direction direction;
 };
 
@@ -136,18 +137,21 @@ struct up_wanted {
  * nobody: to be carried where it wanted to go would be to come here again, for ever. */
 static __always_inline bool up_is_for_worker(const struct up_conn *conn)
 {
-	return conn->end[UP_SERVER].worker &&
-	       ((conn->original_port && !conn->carries) || !up_addr_is_loopback(&conn->end[UP_SERVER].addr));
+	return conn->end[UP_SERVER].worker && (up_is_led(conn) || !up_addr_is_loopback(&conn->end[UP_SERVER].addr));
 }
 
 /* Where a connection wanted to go, seen from its server's end. */
 static __always_inline void up_wanted_of(const struct up_conn *conn, struct up_wanted *out)
 {
-	bool led = conn->original_port && !conn->carries;
+	bool led = up_is_led(conn);
 
 	out->addr = led ? conn->original : conn->end[UP_SERVER].addr;
 	out->port = led ? conn->original_port : conn->end[UP_SERVER].port;
-	out->direction = led ? UP_OUTBOUND : UP_INBOUND;
+	out->tunnel = conn->tunnel;
+	if (led)
+		out->direction = UP_OUTBOUND;
+	else
+		out->direction = conn->end[UP_SERVER].worker == UP_TUNNELS ? UP_TUNNEL : UP_INBOUND;
 }
 
 /* False: this is no connection that a worker has accepted in this network namespace and still has. */

@@ -335,7 +335,7 @@ Answer explain(const ExplainRequest& request, const ExplainInput& input) {
   Judgements judged;
   if (tcp) judged = judge_all(*client, outside.empty(), pods, ends, request.request, input);
   if (!outside.empty()) {
-    const Way way = tcp ? way_from_outside(*client, pods, ends, {input.excluded, input.workers}) : Way{};
+    const Way way = tcp ? way_from_outside(*client, pods, ends, {input.excluded, input.workers, input.remotes}) : Way{};
     out["way"] = name_of(way.way);
     out["reason"] =
         outside + ": its connections are as without Underpass" + (way.reason.empty() ? "" : "; " + way.reason);
@@ -361,7 +361,7 @@ Answer explain(const ExplainRequest& request, const ExplainInput& input) {
     }
   }
 
-  const Way way = tcp ? way_to_any(*client, pods, ends, {input.excluded, input.workers})
+  const Way way = tcp ? way_to_any(*client, pods, ends, {input.excluded, input.workers, input.remotes})
                       : Way{UP_WAY_DIRECT, "UDP is never short-circuited"};
   out["way"] = name_of(way.way);
   std::string reason = (service.empty() ? "" : service + ": ") + way.reason;

@@ -18,6 +18,7 @@
 #include "agent/admin/protocol.h"
 #include "agent/compile/compile.h"
 #include "agent/compile/policies.h"
+#include "agent/compile/remotes.h"
 #include "agent/compile/services.h"
 #include "underpass/ids.h"
 #include "underpass/model/objects.h"
@@ -61,8 +62,9 @@ struct ExplainInput {
   std::span<const IpAddress> node_addresses;     // sorted or not
   std::span<const model::Diagnostic> conflicts;  // of Services
   const std::set<compile::ExcludedPort>& excluded;
-  const std::set<NetnsCookie>& workers;  // pods that a worker has
-  PolicyOf policy_of = {};               // empty: no policy is in force
+  const std::set<NetnsCookie>& workers;       // pods that a worker has
+  PolicyOf policy_of = {};                    // empty: no policy is in force
+  const compile::Remotes* remotes = nullptr;  // that tunnels lead to
   PathNormalization path_normalization = PathNormalization::kMergeSlashes;
 };
 

@@ -29,8 +29,18 @@ const PodStatus* find_enrolled(const PodIndex& pods, const IpAddress& ip) {
 // Of the server's side alone, whoever dials: it asks for a worker.
 bool is_captured(const PodStatus& client, const PodStatus* server, const Backend& end,
                  const Interception& interception) {
-  return server != nullptr && server->id != client.id && server->capture &&
+  return server != nullptr && server->id != client.id && server->capture && !server->tunnel_only &&
          !interception.excluded.contains({server->netns_cookie, end.port, true});
+}
+
+// The row of where a tunnel leads from this pod; null: none does.
+const compile::Remote* find_tunnelled(const PodStatus& client, const Backend& end, const Interception& interception) {
+  if (!client.tunnels || interception.remotes == nullptr) return nullptr;
+  const auto of_port = interception.remotes->find({.ip = end.ip, .port = end.port});
+  const auto of_pod = interception.remotes->find({.ip = end.ip, .port = 0});
+  const auto found = of_port != interception.remotes->end() ? of_port : of_pod;
+  return found != interception.remotes->end() && found->second.tunnel == model::Tunnel::kHbone ? &found->second
+                                                                                               : nullptr;
 }
 
 // Joins what several have to say.
@@ -86,7 +96,14 @@ Way way_to(const PodStatus& client, const PodIndex& pods, const Backend& end, co
   const PodStatus* server = find_enrolled(pods, end.ip);
   const bool own = end.ip.is_loopback() || (server != nullptr && server->id == client.id);
   Captors captors;
-  if (client.capture && !client.inbound_only && !own) captors.add(client, interception);
+  if (const auto* remote = own ? nullptr : find_tunnelled(client, end, interception); remote != nullptr) {
+    const std::string why = "Pod " + remote->pod.to_string() + " is reached through a tunnel (HBONE)";
+    // Not by plain TCP in place of it.
+    if (!interception.workers.contains(client.netns_cookie))
+      return {UP_WAY_PROXIED, why + ", and no worker is there: it is refused"};
+    return {UP_WAY_PROXIED, why};
+  }
+  if (client.capture && !client.inbound_only && !client.tunnel_only && !own) captors.add(client, interception);
   if (is_captured(client, server, end, interception)) captors.add(*server, interception);
   return captors.or_else(plain_way_to(client, server, end));
 }

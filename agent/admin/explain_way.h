@@ -9,6 +9,7 @@
 
 #include "agent/admin/views.h"
 #include "agent/compile/compile.h"
+#include "agent/compile/remotes.h"
 #include "agent/compile/services.h"
 #include "underpass/abi.h"
 #include "underpass/ids.h"
@@ -23,7 +24,8 @@ struct Way {
 // What decides beside the pods themselves.
 struct Interception {
   const std::set<compile::ExcludedPort>& excluded;
-  const std::set<NetnsCookie>& workers;  // pods that a worker has
+  const std::set<NetnsCookie>& workers;       // pods that a worker has
+  const compile::Remotes* remotes = nullptr;  // that tunnels lead to
 };
 
 // From an enrolled pod, to one of these ends or another; there is one at least. Where they differ, the way is that of

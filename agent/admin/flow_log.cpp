@@ -14,9 +14,9 @@ namespace {
 
 namespace json = boost::json;
 
-json::object end_of(const up_addr& addr, __be16 port, NetnsCookie netns, const PodIndex& pods) {
+json::object end_of(const up_addr& addr, __be16 port, NetnsCookie netns, const PodIndex& pods, bool tunnelled = false) {
   const IpAddress ip(addr);
-  json::object end = end_view(ip, ntohs(port), netns, pods);
+  json::object end = end_view(ip, ntohs(port), netns, pods, tunnelled);
   if (ip == IpAddress()) end["ip"] = nullptr;
   if (port == 0) end["port"] = nullptr;
   return end;
@@ -37,7 +37,8 @@ json::object flow_view(std::uint64_t seq, const up_flow& flow, std::string_view 
                        ClockOffset clock, const ServiceName& service_name) {
   const bool denied = flow.event == UP_FLOW_DENIED;
   const bool refused = flow.event == UP_FLOW_REFUSED || denied;
-  json::object destination = end_of(flow.server, flow.server_port, flow.server_netns, pods);
+  const bool tunnelled = flow.tunnel != UP_TUNNEL_NONE;
+  json::object destination = end_of(flow.server, flow.server_port, flow.server_netns, pods, tunnelled);
   destination["service"] = service_view(flow.service, service_name);
   return {
       {"seq", seq},
@@ -47,7 +48,8 @@ json::object flow_view(std::uint64_t seq, const up_flow& flow, std::string_view 
       {"id", flow.id == 0 ? json::value(nullptr) : json::value(std::to_string(flow.id))},
       {"protocol", protocol_name(flow.protocol)},
       {"way", refused ? json::value(nullptr) : json::value(name_of(flow.way))},
-      {"source", end_of(flow.client, flow.client_port, flow.client_netns, pods)},
+      {"tunnel", name_of(static_cast<up_tunnel>(flow.tunnel))},
+      {"source", end_of(flow.client, flow.client_port, flow.client_netns, pods, tunnelled)},
       {"destination", std::move(destination)},
       {"dialled", dialled_view(flow.service, flow.dialled, flow.dialled_port)},
       {"bytesSent", flow.sent},

@@ -52,8 +52,8 @@ class FlowLog {
   std::uint64_t first_ = 1;  // number of flows_.front()
 };
 
-// {seq, time, kind: "connection", event: "opened" | "closed" | "refused" | "denied", id, protocol, way, source: {ip,
-// port, namespace, pod, identity}, destination: {..., service}, dialled, bytesSent, bytesReceived, durationMs,
+// {seq, time, kind: "connection", event: "opened" | "closed" | "refused" | "denied", id, protocol, way, tunnel, source:
+// {ip, port, namespace, pod, identity}, destination: {..., service}, dialled, bytesSent, bytesReceived, durationMs,
 // fallbackReason, verdict: "allow" | "deny", policy, side: "client" | "server"}. What is not known of a refused or
 // denied flow is null. `policy` and `side` are of a denied one: "AuthorizationPolicy shop/web rules[0].from[1]";
 // client: connect() was refused, server: its SYN was.

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "agent/admin/views.h"
 
+#include <algorithm>
 #include <cstring>
 #include <string_view>
 
@@ -80,16 +81,24 @@ json::object pod_view(const compile::PodStatus& pod, const learn::Workloads& lea
       {"shortCircuit", short_circuit_of(pod)},
       {"shortCircuitReason", text_or_null(short_circuit_reason_of(pod, learned))},
       {"capture", !captured          ? "none"
+                  : pod.tunnel_only  ? "tunnel"
                   : pod.inbound_only ? "inbound"
                                      : "always"},
       {"captureReason", text_or_null(captured ? pod.capture_reason : "")},
+      {"tunnel", name_of(pod.enrolled && pod.tunnels ? UP_TUNNEL_HBONE : UP_TUNNEL_NONE)},
       {"owner", text_or_null(pod.workload.owner)},
       {"images", texts_view(pod.workload.images)},
   };
 }
 
-json::object end_view(const up_end& end, const PodIndex& pods) {
-  return admin::end_view(IpAddress(end.addr), ntohs(end.port), end.netns_cookie, pods);
+json::object end_view(const up_end& end, const PodIndex& pods, bool tunnelled) {
+  return admin::end_view(IpAddress(end.addr), ntohs(end.port), end.netns_cookie, pods, tunnelled);
+}
+
+// Whom `original` is: where what was led to a worker wanted to go, or whose connection a worker carries.
+json::object original_view(const up_conn& record, const PodIndex& pods) {
+  return admin::end_view(IpAddress(record.original), ntohs(record.original_port), record.original_netns, pods,
+                         record.tunnel != UP_TUNNEL_NONE);
 }
 
 json::value state_view(const up_conn& record) {
@@ -115,13 +124,21 @@ json::value fallback_view(const up_conn& record) {
   return why == UP_WHY_NONE ? json::value(nullptr) : json::value(name_of(why));
 }
 
-// A leg of a worker's: part of another connection, which is the one that is shown.
-bool is_leg(const up_conn& record) { return record.carries != 0; }
+// Not a tunnel, nor a leg of a worker's: part of another connection, which is the one that is shown (up_is_told() of
+// bpf/conns.h).
+bool is_told(const up_conn& record) {
+  const auto tunnels = [](const up_end& end) { return end.worker == UP_TUNNELS; };
+  return std::ranges::none_of(record.end, tunnels) && (record.carries == 0 || record.tunnel != UP_TUNNEL_NONE);
+}
+
+json::object source_view(const up_conn& record, const PodIndex& pods) {
+  return record.carries != 0 ? original_view(record, pods) : end_view(record.end[UP_CLIENT], pods, false);
+}
 
 // Where the client wanted to go. What its pod dialled and a worker took is at 127.0.0.1 or ::1 as TCP sees it.
 json::object destination_view(const up_conn& record, const PodIndex& pods) {
-  if (record.original_port == 0) return end_view(record.end[UP_SERVER], pods);
-  return admin::end_view(IpAddress(record.original), ntohs(record.original_port), record.original_netns, pods);
+  const bool led = record.original_port != 0 && record.carries == 0;
+  return led ? original_view(record, pods) : end_view(record.end[UP_SERVER], pods, false);
 }
 
 json::object connection_view(const dataplane::Connection& connection, const PodIndex& pods, ClockOffset clock,
@@ -136,11 +153,11 @@ json::object connection_view(const dataplane::Connection& connection, const PodI
   return {
       {"id", std::to_string(connection.id)},
       {"netnsCookie", id_or_null(client.netns_cookie != 0 ? client.netns_cookie : server.netns_cookie)},
-      {"source", end_view(client, pods)},
+      {"source", source_view(record, pods)},
       {"destination", std::move(destination)},
       {"dialled", dialled_view(record.service, record.dialled, record.dialled_port)},
       {"way", name_of(record.way)},
-      {"tunnel", "none"},
+      {"tunnel", name_of(static_cast<up_tunnel>(record.tunnel))},
       {"state", state_view(record)},
       {"bytesSent", sent.tcp_bytes + sent.redirected_bytes},
       {"bytesReceived", received.tcp_bytes + received.redirected_bytes},
@@ -199,7 +216,8 @@ json::object relearn_view(const learn::Workload& workload, const learn::Verdict&
   };
 }
 
-PodIndex::PodIndex(std::span<const compile::PodStatus> pods) {
+PodIndex::PodIndex(std::span<const compile::PodStatus> pods, const compile::RemoteCompiler* remotes)
+    : remotes_(remotes) {
   for (const compile::PodStatus& pod : pods) {
     if (pod.netns_cookie != 0) {
       const auto [entry, added] = by_cookie_.emplace(pod.netns_cookie, &pod);
@@ -229,14 +247,28 @@ const compile::PodStatus* PodIndex::find(const IpAddress& address) const {
   return found != by_address_.end() ? found->second : nullptr;
 }
 
+std::optional<PodIndex::Remote> PodIndex::find_remote(const IpAddress& address) const {
+  const auto* remote = remotes_ != nullptr ? remotes_->find(address) : nullptr;
+  if (remote == nullptr) return std::nullopt;
+  return Remote{.pod = remote->pod, .identity = remotes_->identity_of(*remote)};
+}
+
 std::string endpoint_text(const IpAddress& ip, std::uint16_t port) {
   return (ip.is_v4() ? ip.to_string() : "[" + ip.to_string() + "]") + ":" + std::to_string(port);
 }
 
-json::object end_view(const IpAddress& ip, std::uint16_t port, NetnsCookie netns, const PodIndex& pods) {
+json::object end_view(const IpAddress& ip, std::uint16_t port, NetnsCookie netns, const PodIndex& pods,
+                      bool tunnelled) {
   // A netns that is no longer known is a pod that has gone; its address may be another's by now.
   const compile::PodStatus* pod = netns != 0 ? pods.find(netns) : pods.find(ip);
   const bool attested = pod != nullptr && netns != 0;
+  const auto remote = pod == nullptr && netns == 0 ? pods.find_remote(ip) : std::nullopt;
+  if (remote)
+    return {{"ip", ip.to_string()},
+            {"port", port},
+            {"namespace", remote->pod.ns},
+            {"pod", remote->pod.name},
+            {"identity", text_or_null(tunnelled ? remote->identity : "")}};
   return {
       {"ip", ip.to_string()},
       {"port", port},
@@ -259,7 +291,7 @@ json::array connections_view(std::span<const dataplane::Connection> connections,
   json::array rows;
   rows.reserve(connections.size());
   for (const dataplane::Connection& connection : connections)
-    if (!is_leg(connection.record)) rows.emplace_back(connection_view(connection, pods, clock, service_name));
+    if (is_told(connection.record)) rows.emplace_back(connection_view(connection, pods, clock, service_name));
   return rows;
 }
 

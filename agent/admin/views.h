@@ -16,6 +16,7 @@
 #include "agent/admin/detached_marker.h"
 #include "agent/admin/wall_clock.h"
 #include "agent/compile/compile.h"
+#include "agent/compile/remotes.h"
 #include "agent/dataplane/connection.h"
 #include "agent/dataplane/detach.h"
 #include "agent/dataplane/probe.h"
@@ -58,16 +59,23 @@ boost::json::array pods_view(std::span<const compile::PodStatus> pods, const lea
 boost::json::object relearn_view(const learn::Workload& workload, const learn::Verdict& was,
                                  std::span<const compile::PodStatus> pods);
 
-// Who is at the end of a connection. Keeps pointers into `pods`, which must live as long.
+// Who is at the end of a connection. Keeps pointers into `pods` and `remotes`, which must live as long.
 class PodIndex {
  public:
-  explicit PodIndex(std::span<const compile::PodStatus> pods);
+  explicit PodIndex(std::span<const compile::PodStatus> pods, const compile::RemoteCompiler* remotes = nullptr);
 
   // By the netns where the kernel attests one. An address alone names a pod too, but proves nothing.
   [[nodiscard]] const compile::PodStatus* find(NetnsCookie cookie) const;
   [[nodiscard]] const compile::PodStatus* find(const IpAddress& address) const;
+  // Of another node.
+  struct Remote {
+    NamespacedName pod;
+    std::string identity;
+  };
+  [[nodiscard]] std::optional<Remote> find_remote(const IpAddress& address) const;
 
  private:
+  const compile::RemoteCompiler* remotes_;
   std::map<NetnsCookie, const compile::PodStatus*> by_cookie_;
   std::map<IpAddress, const compile::PodStatus*> by_address_;  // nullptr: several pods claim it
 };
@@ -78,15 +86,18 @@ using ServiceName = std::function<std::string(std::uint32_t id)>;
 // "10.0.0.7:80", "[fd00::7]:80"
 std::string endpoint_text(const IpAddress& ip, std::uint16_t port);
 
-// {ip, port, namespace, pod, identity}. The identity is there only where the kernel attests the netns.
-boost::json::object end_view(const IpAddress& ip, std::uint16_t port, NetnsCookie netns, const PodIndex& pods);
+// {ip, port, namespace, pod, identity}. The identity is there only where the kernel attests the netns, or a tunnel's
+// certificate a pod of another node.
+boost::json::object end_view(const IpAddress& ip, std::uint16_t port, NetnsCookie netns, const PodIndex& pods,
+                             bool tunnelled = false);
 
 // "namespace/name:port" or null; null without a `service_name` too.
 boost::json::value service_view(std::uint32_t service, const ServiceName& service_name);
 // What the application dialled, where that was a Service; else null.
 boost::json::value dialled_view(std::uint32_t service, const up_addr& dialled, __be16 port);
 
-// One row a connection: those that a worker makes to carry another are left out.
+// One row a connection: those that a worker makes to carry another, and tunnels, are left out. Of what came through one
+// from another node that to the application is told, with the client that the tunnel brought.
 boost::json::array connections_view(std::span<const dataplane::Connection> connections, const PodIndex& pods,
                                     ClockOffset clock, const ServiceName& service_name = {});
 

@@ -112,6 +112,8 @@ bool is_allowed(const CutInput& input, const up_conn& record) {
   const up_end& client = record.end[UP_CLIENT];
   const up_end& server = record.end[UP_SERVER];
   if (client.netns_cookie == server.netns_cookie) return true;
+  // What comes through a tunnel its worker judges.
+  if (server.worker == UP_TUNNELS || client.worker == UP_TUNNELS) return true;
   // One that was barred may not have been seen yet.
   if (record.broken == UP_WHY_DENIED) return false;
   const auto standing =

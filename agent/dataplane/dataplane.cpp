@@ -65,6 +65,7 @@ Dataplane::Dataplane(std::unique_ptr<Programs> programs, std::unique_ptr<Wakes> 
       flows_(std::move(flows)),
       services_(std::make_unique<Services>(programs_->service_maps())),
       policies_(std::make_unique<Policies>(programs_->policy_maps())),
+      remotes_(std::make_unique<RemoteTable>(programs_->remote_map())),
       foreign_guards_(programs_->guarded()),
       cgroup_root_(std::move(cgroup_root)) {}
 
@@ -333,7 +334,7 @@ std::vector<std::pair<up_denied_key, std::uint64_t>> Dataplane::denied() {
 }
 
 std::uint32_t Dataplane::greatest_identity() const {
-  std::uint32_t out = programs_->policy_maps().greatest_identity();
+  std::uint32_t out = std::max(programs_->policy_maps().greatest_identity(), remotes_->greatest_identity());
   for (const auto& [cookie, pod] : applied_.pods) out = std::max(out, pod.identity);
   return out;
 }

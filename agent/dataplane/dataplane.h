@@ -21,6 +21,7 @@
 #include "agent/dataplane/policies.h"
 #include "agent/dataplane/probe.h"
 #include "agent/dataplane/programs.h"
+#include "agent/dataplane/remote_table.h"
 #include "agent/dataplane/services.h"
 #include "agent/dataplane/wakes.h"
 #include "underpass/result.h"
@@ -55,6 +56,11 @@ class Dataplane {
   // The same for Services, of which only what the update names is looked at.
   std::vector<Error> apply_services(const compile::ServiceCompiler& compiler,
                                     const compile::ServiceCompiler::Update& update);
+  // The same for the pods that tunnels lead to. Before apply(): who is to dial them so must not find them missing.
+  std::vector<Error> apply_remotes(const compile::Remotes& wanted, const compile::RemoteCompiler::Update& update) {
+    return remotes_->apply(wanted, update);
+  }
+  [[nodiscard]] const RemoteTable& remotes() const { return *remotes_; }
   [[nodiscard]] const Services& services() const { return *services_; }
   [[nodiscard]] const Policies& policies() const { return *policies_; }
   // Who may connect to the pod of this netns; null: anybody.
@@ -118,6 +124,7 @@ class Dataplane {
   std::unique_ptr<FlowTap> flows_;
   std::unique_ptr<Services> services_;
   std::unique_ptr<Policies> policies_;
+  std::unique_ptr<RemoteTable> remotes_;
   std::set<NetnsCookie> guarded_;
   std::set<NetnsCookie> foreign_guards_;  // an earlier agent's
   std::set<NetnsCookie> judged_anew_;     // whose live connections are still to be looked at

@@ -34,6 +34,7 @@ constexpr std::array kShapes{
     MapShape{"up_ips", sizeof(up_ip_key), sizeof(up_ip)},
     MapShape{"up_known", 8, 1},
     MapShape{"up_pods", 8, sizeof(up_pod)},
+    MapShape{"up_remotes", sizeof(up_remote_key), sizeof(up_remote)},
     MapShape{"up_sk", 4, sizeof(up_sk)},
     MapShape{"up_socks", 8, 8},
     MapShape{"up_source_count", 8, 8},

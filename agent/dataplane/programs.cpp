@@ -123,6 +123,7 @@ Maps& Programs::maps() { return impl_->maps; }
 ServiceMaps& Programs::service_maps() { return impl_->service_maps; }
 PolicyMaps& Programs::policy_maps() { return impl_->policy_maps; }
 WorkerMaps& Programs::worker_maps() { return impl_->worker_maps; }
+int Programs::remote_map() const { return bpf_map__fd(impl_->skeleton->maps.up_remotes); }
 int Programs::flow_map() const { return bpf_map__fd(impl_->skeleton->maps.up_flows); }
 void Programs::set_fionread_counts(unsigned bits) { impl_->skeleton->bss->up_inq_counts = bits; }
 int Programs::wake_map() const { return bpf_map__fd(impl_->skeleton->maps.up_wake); }

@@ -74,6 +74,7 @@ class Programs {
   [[nodiscard]] PolicyMaps& policy_maps();
   [[nodiscard]] WorkerMaps& worker_maps();
   [[nodiscard]] int flow_map() const;
+  [[nodiscard]] int remote_map() const;
 
   // Brings the records of all live sockets up to date.
   Result<void> sweep();

@@ -15,7 +15,7 @@ namespace underpass::workers {
 namespace {
 
 // Where a listener is at its loopback address, by direction; if the pod has that port for itself, anywhere.
-constexpr std::array<std::uint16_t, 3> kPorts{15001, 15006, UP_TUNNEL_PORT};
+constexpr std::array<std::uint16_t, 3> kPorts{UP_OUTBOUND_PORT, UP_INBOUND_PORT, UP_TUNNEL_PORT};
 
 up_listener_key key_of(NetnsCookie netns, const worker::Listener& listener) {
   up_listener_key key{};
@@ -25,12 +25,24 @@ up_listener_key key_of(NetnsCookie netns, const worker::Listener& listener) {
   return key;
 }
 
+bool is_wanted(up_direction direction, const compile::WorkerPod& pod) {
+  switch (direction) {
+    case UP_OUTBOUND:
+      return !pod.inbound_only || pod.tunnels;
+    case UP_INBOUND:
+      return !pod.tunnel_only;
+    case UP_TUNNEL:
+      return pod.tunnels;
+  }
+  return false;
+}
+
 std::vector<worker::Listener> wanted_listeners(const compile::WorkerPod& pod) {
   std::vector<worker::Listener> out;
   for (const bool v6 : {false, true})
     if (v6 ? pod.v6 : pod.v4)
-      for (const auto direction : {UP_OUTBOUND, UP_INBOUND})
-        if (direction != UP_OUTBOUND || !pod.inbound_only) out.push_back({.direction = direction, .v6 = v6});
+      for (const auto direction : {UP_OUTBOUND, UP_INBOUND, UP_TUNNEL})
+        if (is_wanted(direction, pod)) out.push_back({.direction = direction, .v6 = v6});
   return out;
 }
 

@@ -199,6 +199,9 @@ enum up_tunnel {
 	UP_TUNNEL_HBONE = 1, /* by HTTP/2 CONNECT over mutual TLS, at UP_TUNNEL_PORT */
 };
 
+/* Of the mesh, in each pod. The first two are at its loopback addresses; no tunnel leads to any. */
+#define UP_OUTBOUND_PORT 15001
+#define UP_INBOUND_PORT 15006
 #define UP_TUNNEL_PORT 15008 /* HBONE's */
 
 /* up_remotes: HASH: the pods of the mesh that workers of this node reach through a tunnel: those of other nodes, and those
@@ -239,6 +242,8 @@ struct up_source {
 	__u32 worker; /* up_worker.number of whose dial it is, 0: the pod's own */
 };
 
+#define UP_TUNNELS 2
+
 /* One end of a connection. */
 struct up_end {
 	__u64 netns_cookie; /* 0: this end is no enrolled pod of this node */
@@ -247,7 +252,7 @@ struct up_end {
 	struct up_addr addr;
 	__be16 port;
 	__u8 mapped; /* 1: in up_socks */
-	__u8 worker; /* 1: the socket is a worker's, in this netns */
+	__u8 worker; /* 1: the socket is a worker's, in this netns; UP_TUNNELS: ... and an end of a tunnel */
 	enum up_tcp_state state;
 };
 
@@ -295,15 +300,17 @@ struct up_conn {
 	/*
 	 * A connection that a worker takes is two or more of TCP's. The first, from the client to the worker, is the one
 	 * that is told and counted. Of what its pod dialled, that is at 127.0.0.1 or ::1: `original` is where it wanted to
-	 * go. The others are legs: `carries` is the first one's id, `original` its client.
+	 * go. The others are legs: `carries` is the first one's id, `original` its client. A tunnel is a leg (or, dialled on
+	 * another node, nobody's connection), of which many make use. Of what it brings from another node the leg to the
+	 * application is the first of this node: told and counted, `tunnel` is set, `carries` is the tunnel.
 	 */
 	__u64 carries;
 	__u64 original_netns; /* 0: no enrolled pod of this node */
 	struct up_addr original;
 	__be16 original_port; /* 0: there is none */
 	__u16 paired;         /* 1: both ends are in up_socks, so that messages may be redirected */
-	__u32 pad2;
-	enum up_why broken; /* why it cannot go on as TCP would: nothing more is sent, broken_end is reset */
+	__u32 workload;       /* up_remote.workload of the end that up_remotes has a row of, 0: of none */
+	enum up_why broken;   /* why it cannot go on as TCP would: nothing more is sent, broken_end is reset */
 	__u32 broken_end;
 	struct up_end end[2];
 	struct up_dir dir[2];
@@ -358,7 +365,9 @@ struct up_sk {
 	struct up_addr dialled;
 	struct up_addr backend;
 	__u32 alone; /* 1: it has a source record and no connection's: one of the node's own processes, or up_conns was full */
-	__u32 errand; /* 1: of a worker's dial: it carries nothing, and goes where up_errands says */
+	__u32 errand;   /* 1: of a worker's dial: it carries nothing, and goes where up_errands says */
+	__u32 tunnel;   /* 1: led to a worker, to go through a tunnel; or, of a worker's dial: it is to be one */
+	__u32 workload; /* of where it goes: as in up_conn */
 };
 
 /* up_services: HASH: where Services are dialled. An unspecified address (0.0.0.0, ::) means any that is in up_nodes. */
@@ -548,7 +557,9 @@ struct up_udp {
 struct up_traffic_key {
 	__u64 client_netns; /* 0: no enrolled pod of this node */
 	__u64 server_netns;
-	__u32 service; /* 0: none */
+	__u32 service;  /* 0: none */
+	__u32 workload; /* up_remote.workload of an end whose netns is 0; 0: not known */
+	__u32 tunnel;   /* enum up_tunnel */
 	__u32 pad;
 };
 
@@ -592,6 +603,8 @@ struct up_flow {
 	__u64 received;
 	__u32 policy; /* of a denied one: the set */
 	__u32 clause; /* ... and the clause; UP_NO_CLAUSE: no ALLOW matched; UP_NO_WORKER */
+	__u32 tunnel; /* enum up_tunnel */
+	__u32 pad;
 };
 
 /*
@@ -713,7 +726,7 @@ UP_ASSERT(sizeof(struct up_budget) == 8);
 UP_ASSERT(sizeof(struct up_habits) == 32);
 UP_ASSERT(UP_WHY_COUNT <= 64);
 UP_ASSERT(sizeof(struct up_stats) == 8 * (6 + 2 * UP_WHY_COUNT));
-UP_ASSERT(sizeof(struct up_sk) == 104);
+UP_ASSERT(sizeof(struct up_sk) == 112);
 UP_ASSERT(sizeof(struct up_service_key) == 24);
 UP_ASSERT(sizeof(struct up_service) == 24 + 2 * UP_NS_NAME_LEN);
 UP_ASSERT(sizeof(struct up_backend_key) == 8);
@@ -732,9 +745,9 @@ UP_ASSERT(sizeof(struct up_block_key) == 28);
 UP_ASSERT(sizeof(struct up_udp_key) == 32);
 UP_ASSERT(sizeof(struct up_udp) == 24);
 UP_ASSERT(sizeof(struct up_udp_socket) == 56);
-UP_ASSERT(sizeof(struct up_traffic_key) == 24);
+UP_ASSERT(sizeof(struct up_traffic_key) == 32);
 UP_ASSERT(sizeof(struct up_traffic) == 40);
-UP_ASSERT(sizeof(struct up_flow) == 136);
+UP_ASSERT(sizeof(struct up_flow) == 144);
 UP_ASSERT(sizeof(struct up_denied_key) == 16);
 UP_ASSERT(sizeof(struct up_worker) == 16);
 UP_ASSERT(sizeof(struct up_errand_key) == 32);

@@ -1,0 +1,67 @@
+/* SPDX-License-Identifier: Apache-2.0 OR GPL-2.0-only */
+/*
+ * Pods that are reached through a tunnel. Which port is so is told by the row of address and port, and where there is none
+ * by that of the address alone.
+ */
+#ifndef UNDERPASS_BPF_REMOTES_H
+#define UNDERPASS_BPF_REMOTES_H
+
+#include "address.h"
+#include "kernel.h"
+
+#define UP_MAX_REMOTES 131072
+
+struct {
+	__uint(type, BPF_MAP_TYPE_HASH);
+	__uint(max_entries, UP_MAX_REMOTES);
+	__uint(map_flags, BPF_F_NO_PREALLOC);
+	__type(key, struct up_remote_key);
+	__type(value, struct up_remote);
+	__uint(pinning, LIBBPF_PIN_BY_NAME);
+} up_remotes SEC(".maps");
+
+/* What a dial needs to know of a row. */
+struct up_remote_facts {
+	__u32 identity;
+	__u32 workload; /* 0: no row has that address */
+	enum up_tunnel tunnel;
+};
+
+static __always_inline const struct up_remote *up_remote_find(const struct up_addr *addr, __be16 port)
+{
+	struct up_remote_key key = {.addr = *addr, .port = port};
+	const struct up_remote *remote = bpf_map_lookup_elem(&up_remotes, &key);
+
+	if (remote || !port)
+		return remote;
+	key.port = 0;
+	return bpf_map_lookup_elem(&up_remotes, &key);
+}
+
+/* Copied, and then looked for once more, as with Services. A row that changes all the time is that of a pod that nobody
+ * knows: reached through a tunnel, at whose end no certificate is the right one. */
+static __always_inline void up_remote_read(const struct up_addr *addr, __be16 port, struct up_remote_facts *out)
+{
+	for (int attempt = 0; attempt < UP_ATTEMPTS; attempt++) {
+		const struct up_remote *remote = up_remote_find(addr, port);
+
+		out->identity = remote ? remote->identity : 0;
+		out->workload = remote ? remote->workload : 0;
+		out->tunnel = remote ? remote->tunnel : UP_TUNNEL_NONE;
+		barrier();
+		if (!remote || up_remote_find(addr, port) == remote)
+			return;
+	}
+	out->identity = UP_IDENTITY_UNAUTHENTICATED;
+	out->tunnel = UP_TUNNEL_HBONE;
+}
+
+static __always_inline bool up_is_tunnelled(const struct up_addr *addr, __be16 port)
+{
+	struct up_remote_facts remote;
+
+	up_remote_read(addr, port, &remote);
+	return remote.tunnel == UP_TUNNEL_HBONE;
+}
+
+#endif /* UNDERPASS_BPF_REMOTES_H */
