@@ -148,6 +148,7 @@ Compiled compile_tables(const model::Snapshot& snapshot, const NetnsFacts& facts
     status.peers = wish.peers.value;
     status.capture = wish.capture.value == model::Capture::kAlways;
     status.capture_reason = wish.capture.origin;
+    if (wish.local_mtls.value == model::LocalMtls::kRequired) status.local_mtls = wish.local_mtls.origin;
     if (!wish.mesh) {
       status.reason = wish.why_not;
       continue;

@@ -83,6 +83,9 @@ struct PodStatus {
   std::string
       capture_reason;         // where that comes from, as short_circuit_reason; or "AuthorizationPolicy shop/allow-get"
   bool inbound_only = false;  // ... those that others dial, alone
+  bool tunnel_only = false;   // ... those that go through a tunnel, alone
+  bool tunnels = false;       // it speaks HBONE with pods of other nodes, or is to with all
+  std::string local_mtls;     // where that comes from, as capture_reason; empty: nobody asks for it
   std::string decided_by;     // ... and these not without one, since it decides by "AuthorizationPolicy shop/allow-get"
   // What its worker asks of requests; null: nothing. Equal content is the same object, also from one time to the next.
   std::shared_ptr<const HttpPolicySet> http;
@@ -125,6 +128,8 @@ struct Tables {
 struct Compiled {
   Tables tables;
   std::vector<PodStatus> pods;  // sorted by namespace, name; the pods of this node only
+  // SPIFFE ids of pods that are reached through tunnels, by their number: RemoteCompiler's.
+  std::map<std::uint32_t, std::string> remote_identities;
 };
 
 Compiled compile_tables(const model::Snapshot& snapshot, const NetnsFacts& facts, const Options& options,

@@ -16,17 +16,6 @@ Chosen<T> choose(const std::optional<T>& pod, const std::optional<T>& ns, T othe
   return {otherwise, "default"};
 }
 
-// An address that is a pod's own, and not every pod's or nobody's.
-bool is_usable(const IpAddress& ip) {
-  const auto bytes = std::to_array(ip.to_abi().bytes);
-  if (ip.is_v4()) {
-    const auto first = bytes[12];
-    return first != 0 && first != 127 && first < 224;  // this network, loopback, multicast and above
-  }
-  const bool high_zero = std::all_of(bytes.begin(), bytes.end() - 1, [](auto byte) { return byte == 0; });
-  return bytes[0] != 0xff && !(high_zero && bytes[15] <= 1);  // multicast; :: and ::1
-}
-
 // "10.0.0.8, fd00::8, …", without the loopback addresses that every namespace has.
 std::string list_addresses(const std::vector<IpAddress>& addresses) {
   constexpr int kListed = 8;
@@ -56,15 +45,30 @@ std::optional<std::string> find_netns_obstacle(const std::vector<IpAddress>& ips
 
 }  // namespace
 
+bool is_usable(const IpAddress& ip) {
+  const auto bytes = std::to_array(ip.to_abi().bytes);
+  if (ip.is_v4()) {
+    const auto first = bytes[12];
+    return first != 0 && first != 127 && first < 224;  // this network, loopback, multicast and above
+  }
+  const bool high_zero = std::all_of(bytes.begin(), bytes.end() - 1, [](auto byte) { return byte == 0; });
+  return bytes[0] != 0xff && !(high_zero && bytes[15] <= 1);  // multicast; :: and ::1
+}
+
+bool is_wanted_in_mesh(const model::Pod& pod, const model::Namespace* ns) {
+  return pod.settings.mesh.value_or(ns != nullptr && ns->settings.mesh.value_or(false));
+}
+
 Wish decide_wish(const model::Pod& pod, const model::Namespace* ns, const Options& options) {
   const model::MeshSettings of_ns = ns == nullptr ? model::MeshSettings{} : ns->settings;
   Wish wish{
-      .mesh = pod.settings.mesh.value_or(of_ns.mesh.value_or(false)),
+      .mesh = is_wanted_in_mesh(pod, ns),
       .why_not = "",
       .short_circuit = choose(pod.settings.short_circuit, of_ns.short_circuit, model::ShortCircuit::kAuto),
       .peers =
           choose(pod.settings.short_circuit_peers, of_ns.short_circuit_peers, model::ShortCircuitPeers::kNamespace),
       .capture = choose(pod.settings.capture, of_ns.capture, model::Capture::kAuto),
+      .local_mtls = choose(pod.settings.local_mtls, of_ns.local_mtls, model::LocalMtls::kAuto),
   };
   if (!wish.mesh) {
     if (pod.settings.mesh) {

@@ -77,22 +77,26 @@ bool needs_http(const AuthorizationPolicy& policy) {
   return std::ranges::any_of(policy.rules, [](const PolicyRule& rule) { return needs_http(rule); });
 }
 
-std::optional<WorkersPart> compile_workers_part(const PolicyInput& input, const PolicyTarget& target) {
-  WorkersPart out;
-  for (const auto* policy : find_policies(input, target)) {
-    out.policies.policies.push_back(*policy);
-    if (needs_http(*policy)) ask(out, !only_tells(*policy), "AuthorizationPolicy", policy->id);
-  }
-  for (const auto* one : find_authentications(input, target)) {
-    out.policies.authentications.push_back(*one);
-    if (!one->rules.empty()) ask(out, true, "RequestAuthentication", one->id);
-  }
-  if (out.why.empty()) return std::nullopt;
+HttpPolicySet compile_tunnels_part(const PolicyInput& input, const PolicyTarget& target) {
+  HttpPolicySet out;
+  for (const auto* policy : find_policies(input, target)) out.policies.push_back(*policy);
+  for (const auto* one : find_authentications(input, target)) out.authentications.push_back(*one);
   if (const auto* unread = find_unread(input, target)) {
     const auto& id = unread->id;
-    out.policies.closed_by = unread->kind + " " + (id.ns.empty() ? id.name : id.to_string());
-    out.policies.why_closed = describe(*unread);
+    out.closed_by = unread->kind + " " + (id.ns.empty() ? id.name : id.to_string());
+    out.why_closed = describe(*unread);
   }
+  return out;
+}
+
+std::optional<WorkersPart> compile_workers_part(const PolicyInput& input, const PolicyTarget& target) {
+  WorkersPart out;
+  for (const auto* policy : find_policies(input, target))
+    if (needs_http(*policy)) ask(out, !only_tells(*policy), "AuthorizationPolicy", policy->id);
+  for (const auto* one : find_authentications(input, target))
+    if (!one->rules.empty()) ask(out, true, "RequestAuthentication", one->id);
+  if (out.why.empty()) return std::nullopt;
+  out.policies = compile_tunnels_part(input, target);
   return out;
 }
 

@@ -25,6 +25,9 @@ struct WorkersPart {
   std::string why;       // "AuthorizationPolicy shop/allow-get"; of those that decide, if one does
 };
 
+// All that apply to this pod, for the worker that its tunnels end in: it decides by the certificate of who comes.
+HttpPolicySet compile_tunnels_part(const PolicyInput& input, const PolicyTarget& target);
+
 // Nothing: no worker is needed for what others dial of this pod, as far as policy goes.
 std::optional<WorkersPart> compile_workers_part(const PolicyInput& input, const PolicyTarget& target);
 

@@ -7,6 +7,7 @@
 #include <utility>
 
 #include "agent/compile/http_policies.h"
+#include "agent/compile/mtls_levels.h"
 #include "agent/compile/policy_bits.h"
 #include "agent/compile/policy_scope.h"
 
@@ -37,31 +38,6 @@ std::vector<Clause> bypass_clauses(const PolicyTarget& target) {
   return out;
 }
 
-// The PeerAuthentications that count for a workload, one of each level; null: none.
-struct MtlsLevels {
-  const PeerAuthentication* mesh = nullptr;
-  const PeerAuthentication* ns = nullptr;
-  const PeerAuthentication* workload = nullptr;
-};
-
-// As of Services: an object of which it is not known how old it is, is younger than any.
-bool is_older(const PeerAuthentication& a, const PeerAuthentication& b) {
-  return std::tuple(a.created.empty(), std::tie(a.created, a.id)) <
-         std::tuple(b.created.empty(), std::tie(b.created, b.id));
-}
-
-MtlsLevels find_levels(const PolicyInput& input, const PolicyTarget& target) {
-  MtlsLevels out;
-  for (const auto& one : input.peer_authentications) {
-    if (!is_in_scope(one->id, input, target)) continue;
-    const bool of_root = one->id.ns == input.mesh.root_namespace;
-    if (!one->selector.empty() && (of_root || !selects(one->selector, target.labels))) continue;
-    auto& level = !one->selector.empty() ? out.workload : of_root ? out.mesh : out.ns;
-    if (level == nullptr || is_older(*one, *level)) level = one.get();
-  }
-  return out;
-}
-
 Clause strict_clause(const PeerAuthentication& origin, PortSet ports, std::size_t rule) {
   return {.origin = {.effect = Effect::kDeny, .kind = "PeerAuthentication", .id = origin.id, .rule = rule},
           .of_accounts = false,
@@ -72,7 +48,7 @@ Clause strict_clause(const PeerAuthentication& origin, PortSet ports, std::size_
 }
 
 void add_strict_clauses(const PolicyInput& input, const PolicyTarget& target, std::vector<Clause>& out) {
-  const auto levels = find_levels(input, target);
+  const auto levels = find_mtls_levels(input, target);
   PortSet::Ports own_mode;
   PortSet::Ports strict;
   if (levels.workload != nullptr) {
@@ -82,13 +58,8 @@ void add_strict_clauses(const PolicyInput& input, const PolicyTarget& target, st
       if (mode == MtlsMode::kStrict) strict.insert(port);
     }
   }
-  // The innermost level that says anything.
-  for (const auto* level : {levels.workload, levels.ns, levels.mesh}) {
-    if (level == nullptr || level->mode == MtlsMode::kUnset) continue;
-    if (level->mode == MtlsMode::kStrict)
-      out.push_back(strict_clause(*level, PortSet::all_but(std::move(own_mode)), 0));
-    break;
-  }
+  if (const auto* level = levels.innermost(); level != nullptr && level->mode == MtlsMode::kStrict)
+    out.push_back(strict_clause(*level, PortSet::all_but(std::move(own_mode)), 0));
   if (!strict.empty()) out.push_back(strict_clause(*levels.workload, PortSet::only(std::move(strict)), 1));
 }
 

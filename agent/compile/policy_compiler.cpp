@@ -66,6 +66,7 @@ void PolicyCompiler::update(const model::Snapshot& snapshot, Compiled& compiled)
                                           .probe_ports = pod.probe_ports,
                                           .excluded_ports = pod.exclude_inbound_ports});
     if (judgement.set != nullptr) compiled.tables.policies.emplace(status.netns_cookie, judgement.set);
+    if (status.tunnels) status.http = judgement.tunnelled;
     if (judgement.http == nullptr) continue;
     lead_to_worker(judgement, pod, status, compiled.tables);
     add_errands(*judgement.http, snapshot, status.netns_cookie, compiled.tables.errands);
@@ -82,6 +83,8 @@ const PolicyCompiler::Judgement& PolicyCompiler::judgement_of(const PolicyTarget
     out.http = shared(std::move(part->policies));
     out.worker_decides = part->decides;
     out.why = std::move(part->why);
+  } else if (auto all = compile_tunnels_part(input_, target); all != HttpPolicySet{}) {
+    out.tunnelled = shared(std::move(all));
   }
   // One that a worker decides of has a set to be refused by, where no worker is there.
   auto set = compile_policy_set(input_, target);
@@ -103,7 +106,8 @@ void PolicyCompiler::lead_to_worker(const Judgement& judgement, const model::Pod
   row.capture |= UP_CAPTURE_INBOUND | (judgement.worker_decides ? UP_CAPTURE_MUST : 0);
   if (judgement.worker_decides) status.decided_by = judgement.why;
   status.http = judgement.http;
-  if (status.capture) return;
+  if (status.capture && !status.tunnel_only) return;
+  status.tunnel_only = false;
   status.capture = status.inbound_only = true;
   status.capture_reason = judgement.why;
   for (const auto port : pod.exclude_inbound_ports) tables.excluded.insert({status.netns_cookie, port, true});

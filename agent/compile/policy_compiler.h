@@ -32,8 +32,9 @@ class PolicyCompiler {
   using Likeness = std::tuple<std::string, std::map<std::string, std::string>, std::vector<std::uint16_t>,
                               std::vector<std::uint16_t>>;
   struct Judgement {
-    std::shared_ptr<const PolicySet> set;       // null: no policy concerns such pods
-    std::shared_ptr<const HttpPolicySet> http;  // null: no worker is needed
+    std::shared_ptr<const PolicySet> set;            // null: no policy concerns such pods
+    std::shared_ptr<const HttpPolicySet> http;       // null: no worker is needed
+    std::shared_ptr<const HttpPolicySet> tunnelled;  // where none is, for what tunnels bring; null: no policy applies
     bool worker_decides = false;
     std::string why;
   };

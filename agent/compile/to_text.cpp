@@ -35,7 +35,11 @@ std::string_view to_text(model::ShortCircuit mode) {
 std::string to_text_of_capture(std::uint32_t capture) {
   if (capture == 0) return "";
   std::string out = " capture";
-  if ((capture & UP_CAPTURE_OUTBOUND) == 0) out += "=inbound";
+  if ((capture & (UP_CAPTURE_OUTBOUND | UP_CAPTURE_INBOUND)) == 0)
+    out = "";
+  else if ((capture & UP_CAPTURE_OUTBOUND) == 0)
+    out += "=inbound";
+  if ((capture & UP_CAPTURE_TUNNEL) != 0) out += " tunnels";
   return out + ((capture & UP_CAPTURE_MUST) != 0 ? " must" : "");
 }
 
@@ -71,7 +75,10 @@ std::string to_text(const PodStatus& status) {
   out += " netns=" + std::to_string(status.netns_cookie);
   out += " short-circuit=" + std::string(to_text(status.short_circuit)) + " (" + status.short_circuit_reason + ")";
   if (status.capture)
-    out += std::string(status.inbound_only ? " capture=inbound (" : " capture=always (") + status.capture_reason + ")";
+    out += std::string(status.tunnel_only    ? " capture=tunnel ("
+                       : status.inbound_only ? " capture=inbound ("
+                                             : " capture=always (") +
+           status.capture_reason + ")";
   if (!status.decided_by.empty()) out += " decided-by=(" + status.decided_by + ")";
   if (!status.reason.empty()) out += ": " + status.reason;
   return out;
@@ -113,6 +120,7 @@ std::string to_text(const std::map<std::string, WorkerPlan>& plans) {
     for (const auto& [netns, pod] : plan.pods) {
       out += "  pod " + std::to_string(netns) + " " + pod.id.to_string() + " identity=" + pod.identity;
       out += std::string(pod.v4 ? " ipv4" : "") + (pod.v6 ? " ipv6" : "") + (pod.inbound_only ? " inbound" : "");
+      out += std::string(pod.tunnel_only ? " tunnels only" : pod.tunnels ? " tunnels" : "");
       for (const auto& [port, protocol] : pod.ports) out += " " + std::to_string(port) + "=" + to_text(protocol);
       out += (pod.policies ? " policies=" + std::to_string(*pod.policies) : "") + "\n";
     }

@@ -40,6 +40,8 @@ std::map<std::string, WorkerPlan> WorkerPlanner::plan(const model::Snapshot& sna
   for (const auto& pod : compiled.pods)
     if (pod.enrolled) identities[compiled.tables.pods.at(pod.netns_cookie).identity] = pod.identity;
 
+  identities.insert(compiled.remote_identities.begin(), compiled.remote_identities.end());
+
   protocols_.begin(snapshot);
   std::map<std::string, WorkerPlan> out;
   for (const auto& pod : compiled.pods) {
@@ -61,9 +63,11 @@ std::map<std::string, WorkerPlan> WorkerPlanner::plan(const model::Snapshot& sna
            .v4 = has_family(pod, true),
            .v6 = has_family(pod, false),
            .inbound_only = pod.inbound_only,
+           .tunnel_only = pod.tunnel_only,
            .labels = object.labels,
            .ports = protocols_.of(object, pod.ips),
-           .policies = std::nullopt};
+           .policies = std::nullopt,
+           .tunnels = pod.tunnels};
     if (pod.http) row.policies = index_of(pod.http, snapshot, plan);
   }
   return out;

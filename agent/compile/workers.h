@@ -31,7 +31,8 @@ struct WorkerPod {
   std::string identity;  // spiffe://...
   bool v4 = false;       // it has addresses of that family
   bool v6 = false;
-  bool inbound_only = false;  // what it dials itself is no worker's
+  bool inbound_only = false;  // what it dials itself is no worker's, but for tunnels
+  bool tunnel_only = false;   // nothing but tunnels is
   std::map<std::string, std::string> labels;
   std::map<std::uint16_t, PortProtocol> ports;
   std::optional<std::uint32_t> policies;  // index of WorkerPlan::policy_sets

@@ -19,6 +19,8 @@ struct DecodeOptions {
   // Believe the annotation underpass.dev/netns. Only where whoever writes the objects may choose the pod's namespace:
   // a folder, and never the API, in which every tenant annotates its own pods.
   bool netns_annotation = false;
+  // What a pod speaks to other nodes follows from its labels: a folder has no other word of it.
+  bool tunnels_by_label = false;
 };
 
 Decoded<model::Namespace> decode_namespace(const boost::json::value& object);

@@ -70,6 +70,7 @@ std::optional<bool> decode_mesh_label(const Field& metadata) {
 
 model::MeshSettings decode_mesh_settings(const Field& metadata) {
   using model::Capture;
+  using model::LocalMtls;
   using model::ShortCircuit;
   using model::ShortCircuitPeers;
   const auto annotations = metadata["annotations"];
@@ -83,6 +84,8 @@ model::MeshSettings decode_mesh_settings(const Field& metadata) {
           {{"namespace", ShortCircuitPeers::kNamespace}, {"mesh", ShortCircuitPeers::kMesh}}),
       .capture = decode_choice<Capture>(annotations["underpass.dev/capture"],
                                         {{"auto", Capture::kAuto}, {"always", Capture::kAlways}}),
+      .local_mtls = decode_choice<LocalMtls>(annotations["underpass.dev/local-mtls"],
+                                             {{"auto", LocalMtls::kAuto}, {"required", LocalMtls::kRequired}}),
   };
 }
 

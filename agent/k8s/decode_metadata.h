@@ -39,8 +39,8 @@ std::uint16_t decode_weight(const Field& metadata);
 // The label underpass.dev/mesh.
 std::optional<bool> decode_mesh_label(const Field& metadata);
 
-// The label underpass.dev/mesh and the annotations underpass.dev/short-circuit, underpass.dev/short-circuit-peers and
-// underpass.dev/capture.
+// The label underpass.dev/mesh and the annotations underpass.dev/short-circuit, underpass.dev/short-circuit-peers,
+// underpass.dev/capture and underpass.dev/local-mtls.
 model::MeshSettings decode_mesh_settings(const Field& metadata);
 
 }  // namespace underpass::k8s

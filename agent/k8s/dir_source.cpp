@@ -48,7 +48,7 @@ class DirSource::Watch : public std::enable_shared_from_this<Watch> {
   Watch(asio::io_context& io, std::filesystem::path path, Listener listener)
       : path_(std::move(path)),
         listener_(std::move(listener)),
-        folder_(path_, {.netns_annotation = true}),
+        folder_(path_, {.netns_annotation = true, .tunnels_by_label = true}),
         inotify_(io),
         settle_timer_(io),
         check_timer_(io) {}

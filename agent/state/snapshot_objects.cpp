@@ -88,6 +88,7 @@ void note(const ObjectKey& key, model::Changes& changes) {
   if (key.kind == "EndpointSlice") changes.slices.insert(key.id);
   if (key.kind == "Pod") changes.pods.insert(key.id);
   if (key.kind == "Node") changes.nodes = true;
+  if (key.kind == "Namespace") changes.namespaces = true;
   note_problem(key, changes);
 }
 

@@ -216,6 +216,8 @@ struct up_remote_key {
 struct up_remote {
 	__u32 identity; /* of its service account, UP_IDENTITY_FIRST_ACCOUNT and up */
 	enum up_tunnel tunnel;
+	__u32 workload; /* as metrics name it: equal for the pods of one workload, and never 0 */
+	__u32 pad;
 	char namespace_name[UP_NS_NAME_LEN];
 	char name[UP_POD_NAME_LEN];
 };
@@ -716,7 +718,7 @@ UP_ASSERT(sizeof(struct up_excluded_key) == 16);
 UP_ASSERT(sizeof(struct up_ip_key) == 16);
 UP_ASSERT(sizeof(struct up_ip) == 8);
 UP_ASSERT(sizeof(struct up_remote_key) == 24);
-UP_ASSERT(sizeof(struct up_remote) == 8 + UP_NS_NAME_LEN + UP_POD_NAME_LEN);
+UP_ASSERT(sizeof(struct up_remote) == 16 + UP_NS_NAME_LEN + UP_POD_NAME_LEN);
 UP_ASSERT(sizeof(struct up_source_key) == 48);
 UP_ASSERT(sizeof(struct up_source) == 32);
 UP_ASSERT(sizeof(struct up_end) == 48);

@@ -25,6 +25,7 @@
 #include "agent/compile/compile.h"
 #include "agent/compile/policies.h"
 #include "agent/compile/policy_compiler.h"
+#include "agent/compile/remotes.h"
 #include "agent/compile/services.h"
 #include "agent/compile/workers.h"
 #include "agent/k8s/folder.h"
@@ -92,7 +93,7 @@ NodeFacts read_facts(const fs::path& path) {
 // Paths as seen from the case, so that the text is the same on every machine.
 model::Snapshot read_objects(const fs::path& folder) {
   fs::current_path(folder.parent_path());
-  k8s::Folder objects(folder.filename(), {.netns_annotation = true});
+  k8s::Folder objects(folder.filename(), {.netns_annotation = true, .tunnels_by_label = true});
   const UniqueFd dir(::open(folder.c_str(), O_RDONLY | O_DIRECTORY | O_CLOEXEC));
   REQUIRE(static_cast<bool>(dir));
   objects.rescan(dir.get(), {});
@@ -120,8 +121,8 @@ std::string compile_services(const model::Snapshot& snapshot, const std::string&
 }
 
 // Who may connect to the pods, those that have the same set together; nothing where there are no policies.
-std::string compile_policies(const model::Snapshot& snapshot, compile::Compiled& compiled) {
-  compile::PolicyCompiler compiler;
+std::string compile_policies(const model::Snapshot& snapshot, compile::PolicyCompiler& compiler,
+                             compile::Compiled& compiled) {
   compiler.update(snapshot, compiled);
   std::map<std::string, std::string> pods_of;
   for (const auto& pod : compiled.pods) {
@@ -150,8 +151,11 @@ std::string run(const fs::path& folder) {
       fact->path = pod->second.netns_path;
   compile::NamespaceIds ids;
   auto compiled = compile::compile_tables(snapshot, facts.netns, facts.options, ids);
-  const auto policies = compile_policies(snapshot, compiled);
-  auto out = compile::to_text(compiled) + policies;
+  compile::PolicyCompiler compiler;
+  compile::RemoteCompiler remotes;
+  remotes.update(snapshot, {}, facts.options.node_name, compiled, compiler.numbers());
+  const auto policies = compile_policies(snapshot, compiler, compiled);
+  auto out = compile::to_text(compiled) + compile::to_text(remotes.remotes()) + policies;
   out += compile::to_text(compile::WorkerPlanner().plan(snapshot, compiled));
   for (const auto& diagnostic : snapshot.diagnostics) out += to_text(diagnostic);
   return out + compile_services(snapshot, facts.options.node_name);

@@ -28,12 +28,19 @@ enum class ShortCircuitPeers { kNamespace, kMesh };
 // it.
 enum class Capture { kAuto, kAlways };
 
+// Annotation underpass.dev/local-mtls: kRequired: pods of the same node too go through a tunnel to this one.
+enum class LocalMtls { kAuto, kRequired };
+
+// What a pod speaks with pods of other nodes. kHbone: HTTP/2 CONNECT over mutual TLS, at its port 15008.
+enum class Tunnel { kNone, kHbone };
+
 // The label and the annotations of our own that a Namespace and a Pod share. Absent: not said here.
 struct MeshSettings {
   std::optional<bool> mesh;  // underpass.dev/mesh: enabled | disabled
   std::optional<ShortCircuit> short_circuit;
   std::optional<ShortCircuitPeers> short_circuit_peers;
   std::optional<Capture> capture;
+  std::optional<LocalMtls> local_mtls;
 
   bool operator==(const MeshSettings&) const = default;
 };
@@ -77,6 +84,7 @@ struct Pod {
   std::vector<std::uint16_t> probe_ports;             // to which the kubelet connects: probes and lifecycle hooks
   std::vector<std::uint16_t> exclude_inbound_ports;   // annotation underpass.dev/exclude-inbound-ports
   std::vector<std::uint16_t> exclude_outbound_ports;  // of the servers; underpass.dev/exclude-outbound-ports
+  std::optional<Tunnel> tunnel;  // absent: HBONE where the label underpass.dev/mesh has it in the mesh
 
   bool operator==(const Pod&) const = default;
 };
@@ -123,6 +131,7 @@ struct Changes {
   std::set<NamespacedName> slices;
   std::set<NamespacedName> pods;
   bool nodes = false;
+  bool namespaces = false;
   // Objects of the kinds of is_policy_kind(), and what is wrong with one: a refused policy closes its scope.
   bool policies = false;
 };
