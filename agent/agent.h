@@ -4,12 +4,14 @@
 // own.
 #pragma once
 
+#include <chrono>
 #include <cstdint>
 #include <functional>
 #include <memory>
 #include <optional>
 #include <string>
 
+#include "agent/ca/upkeep.h"
 #include "agent/compile/policies.h"
 #include "agent/dataplane/call_watch.h"
 #include "underpass/ids.h"
@@ -40,6 +42,9 @@ struct AgentOptions {
   std::string bpffs = "/sys/fs/bpf";
   std::string run_dir = "/run/underpass";
   std::string state_dir = "/var/lib/underpass";
+  std::string ca_dir;  // empty: <state_dir>/ca
+  std::chrono::seconds certificate_lifetime = ca::UpkeepOptions().svid_life;
+  std::chrono::seconds root_overlap = ca::UpkeepOptions().overlap;
   std::string metrics = "0.0.0.0:15020";
   std::string ready = "0.0.0.0:15021";
   dataplane::Watchpoints watchpoints = dataplane::Watchpoints::kAuto;

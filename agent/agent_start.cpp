@@ -66,6 +66,8 @@ Result<void> Agent::Impl::start() {
                            .may_dial = [guard = jwks::GuardOptions{.allow_private = options_.allow_private_jwks}](
                                            const std::string& host,
                                            const IpAddress& address) { return jwks::may_dial(guard, host, address); }},
+      ca::KeeperOptions{.folder = options_.ca_dir.empty() ? options_.state_dir + "/ca" : options_.ca_dir,
+                        .upkeep = {.svid_life = options_.certificate_lifetime, .overlap = options_.root_overlap}},
       [this] { recompile(); });
   if (auto done = open_admission(); !done) return done;
   if (cluster_)
@@ -174,6 +176,9 @@ Result<void> Agent::Impl::open_admin() {
            }},
           {"proxy-config", [this](const json::object& request,
                                   const admin::Reply& reply) { reply(proxying_->config(request, pods_)); }},
+          {"certs",
+           [this](const json::object& request, const admin::Reply& reply) { reply(proxying_->certs(request)); }},
+          {"rotate-root", [this](const json::object&, const admin::Reply& reply) { reply(proxying_->rotate_root()); }},
           {"flows", [this](const json::object& request, const admin::Reply& reply) { reply(flows(request)); }},
           {"relearn", [this](const json::object& request, const admin::Reply& reply) { reply(relearn(request)); }},
           {"detach", [this](const json::object& request,

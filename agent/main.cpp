@@ -8,6 +8,8 @@
 #include <array>
 #include <boost/asio/io_context.hpp>
 #include <boost/asio/signal_set.hpp>
+#include <chrono>
+#include <cstdint>
 #include <filesystem>
 #include <iostream>
 #include <map>
@@ -23,6 +25,9 @@ const std::map<std::string, underpass::dataplane::Watchpoints> kWatchpoints{
     {"auto", underpass::dataplane::Watchpoints::kAuto},
     {"always", underpass::dataplane::Watchpoints::kAlways},
     {"never", underpass::dataplane::Watchpoints::kNever}};
+const std::map<std::string, std::int64_t> kTimeUnits{{"s", 1}, {"m", 60}, {"h", 3600}};
+constexpr std::int64_t kShortestLifetime = 2;
+constexpr std::int64_t kLongestLifetime = 30LL * 24 * 3600;
 constexpr std::string_view kDir = "dir:";
 constexpr std::string_view kKubernetes = "kubernetes";
 
@@ -45,6 +50,8 @@ struct Given {
   std::string cni;  // empty: by the source
   std::string daemon_set;
   std::string log_level = "info";
+  std::int64_t certificate_lifetime = 0;  // seconds; 0: not given
+  std::int64_t root_overlap = 0;
 };
 
 void describe(CLI::App& app, underpass::AgentOptions& options, Given& given) {
@@ -115,6 +122,20 @@ void describe(CLI::App& app, underpass::AgentOptions& options, Given& given) {
       ->capture_default_str();
   app.add_option("--run-dir", options.run_dir, "For the admin socket.")->capture_default_str();
   app.add_option("--state-dir", options.state_dir, "For what must outlive a reboot.")->capture_default_str();
+  app.add_option("--ca-dir", options.ca_dir,
+                 "The certificate authority of the mesh: an operator's files, or made here when it is first needed. "
+                 "Agents of one mesh may share it. Default: ca in the --state-dir.");
+  app.add_option("--certificate-lifetime", given.certificate_lifetime,
+                 "How long the certificate of a pod is valid, the same for all agents: 12h, 90m, 30s. It is renewed at "
+                 "half of that.")
+      ->default_str("24h")
+      ->transform(CLI::AsNumberWithUnit(kTimeUnits, CLI::AsNumberWithUnit::CASE_SENSITIVE))
+      ->check(CLI::Range(kShortestLifetime, kLongestLifetime));
+  app.add_option("--root-overlap", given.root_overlap,
+                 "For how long a new root of the mesh's own authority is known before it signs.")
+      ->default_str("60s")
+      ->transform(CLI::AsNumberWithUnit(kTimeUnits, CLI::AsNumberWithUnit::CASE_SENSITIVE))
+      ->check(CLI::Range(std::int64_t{1}, kLongestLifetime));
   app.add_option("--metrics", options.metrics, "HOST:PORT for Prometheus, path /metrics; port 0: any.")
       ->capture_default_str();
   app.add_option("--ready", options.ready, "HOST:PORT for readiness, path /healthz/ready; port 0: any.")
@@ -170,6 +191,8 @@ int main(int argc, char** argv) {
                  "Run with --help for more information.\n";
     return kUsage;
   }
+  if (given.certificate_lifetime != 0) options.certificate_lifetime = std::chrono::seconds(given.certificate_lifetime);
+  if (given.root_overlap != 0) options.root_overlap = std::chrono::seconds(given.root_overlap);
   if (!cluster) options.source_dir = given.source.substr(kDir.size());
   options.cni = given.cni.empty() ? cluster : given.cni == "on";
   if (const auto slash = given.daemon_set.find('/'); slash != std::string::npos)

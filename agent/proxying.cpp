@@ -76,7 +76,11 @@ void Proxying::update(const model::Snapshot& snapshot, const compile::Compiled& 
   for (const auto& [id, one] : snapshot.request_authentications) wanted.merge(wanted_sets({one.get(), 1}));
   fetcher_.set_wanted(wanted);
   auto plans = planner_.plan(snapshot, compiled);
-  for (auto& [name, plan] : plans) plan.jwks = key_sets_of(fetcher_.sets(), plan.policy_sets);
+  certificates_.set_wanted(wanted_certificates(plans));
+  for (auto& [name, plan] : plans) {
+    plan.jwks = key_sets_of(fetcher_.sets(), plan.policy_sets);
+    certificates_.fill(plan);
+  }
   workers_.update(plans, paths, dataplane);
 }
 
@@ -98,12 +102,14 @@ std::vector<prometheus::MetricFamily> Proxying::collect() const {
     all.push_back(worker_metrics_of(worker.name, worker.state == State::kReady, worker.restarts, worker.report));
   auto out = collect_worker_metrics(all);
   std::ranges::move(collect_key_sets(fetcher_), std::back_inserter(out));
+  std::ranges::move(certificates_.collect(), std::back_inserter(out));
   return out;
 }
 
 std::vector<std::string> Proxying::problems() const {
   auto out = workers_.problems();
   std::ranges::move(key_set_problems(fetcher_), std::back_inserter(out));
+  std::ranges::move(certificates_.problems(), std::back_inserter(out));
   return out;
 }
 

@@ -12,6 +12,7 @@
 #include <vector>
 
 #include "agent/admin/protocol.h"
+#include "agent/certificates.h"
 #include "agent/compile/compile.h"
 #include "agent/dataplane/dataplane.h"
 #include "agent/jwks/fetcher.h"
@@ -22,10 +23,12 @@ namespace underpass {
 
 class Proxying {
  public:
-  // `recompile` is called when key sets of token issuers changed.
+  // `recompile` is called when key sets of token issuers changed, or certificates.
   Proxying(boost::asio::io_context& io, workers::Options options, jwks::FetcherOptions key_sets,
-           std::function<void()> recompile)
-      : fetcher_(io, std::move(key_sets), std::move(recompile)), workers_(io, std::move(options)) {}
+           ca::KeeperOptions certificates, const std::function<void()>& recompile)
+      : fetcher_(io, std::move(key_sets), recompile),
+        certificates_(io, std::move(certificates), recompile),
+        workers_(io, std::move(options)) {}
 
   // After the tables are in force. A null dataplane: the node is detached.
   void update(const model::Snapshot& snapshot, const compile::Compiled& compiled, dataplane::Dataplane* dataplane);
@@ -40,11 +43,14 @@ class Proxying {
   // What the worker of a pod was given, and how it is.
   [[nodiscard]] admin::Answer config(const boost::json::object& request,
                                      std::span<const compile::PodStatus> pods) const;
+  [[nodiscard]] admin::Answer certs(const boost::json::object& request) const { return certificates_.view(request); }
+  [[nodiscard]] admin::Answer rotate_root() { return certificates_.rotate_root(); }
   [[nodiscard]] std::vector<prometheus::MetricFamily> collect() const;
 
  private:
   compile::WorkerPlanner planner_;
   jwks::Fetcher fetcher_;
+  Certificates certificates_;
   workers::Workers workers_;
 };
 

@@ -70,9 +70,9 @@ class CommandLine {
     add_global("--run-dir", session_.run_dir, "Where the agent's admin socket is")->type_name("DIR");
     add_global("--bpffs", session_.bpffs, "Where the BPF file system is mounted")->type_name("DIR");
     add_global("--state-dir", session_.state_dir, "Where the agent keeps what outlives a reboot")->type_name("DIR");
-    add_global("-o,--output", output_, "table for people, json for programs")
-        ->type_name("table|json")
-        ->check(CLI::IsMember({"table", "json"}).description(""));
+    add_global("-o,--output", output_, "table for people, json for programs, pem for certs alone")
+        ->type_name("table|json|pem")
+        ->check(CLI::IsMember({"table", "json", "pem"}).description(""));
 
     add("status", help::kStatus, help::kStatusMore, show_status);
     add("check", help::kCheck, help::kCheckMore, show_check);
@@ -81,6 +81,7 @@ class CommandLine {
     add_flows();
     add("services", help::kServices, help::kServicesMore, show_services);
     add("policies", help::kPolicies, help::kPoliciesMore, show_policies);
+    add_certs();
     add_explain();
     add_proxy();
     add_map();
@@ -104,6 +105,12 @@ class CommandLine {
       return {};
     }
     session_.json = output_ == "json";
+    session_.pem = output_ == "pem";
+    if (session_.pem && !knows_pem_) {
+      session_.err << "--output: pem is for certs alone\nRun with --help for more information.\n";
+      code = kUsage;
+      return {};
+    }
     return command_;
   }
 
@@ -126,6 +133,18 @@ class CommandLine {
     add_to(app_, name, description, more)->callback([this, action] {
       command_ = [this, action] { return action(session_); };
     });
+  }
+
+  void add_certs() {
+    CLI::App* certs = add_to(app_, "certs", help::kCerts, help::kCertsMore);
+    certs->require_subcommand(0, 1);
+    CLI::App* rotate = add_to(*certs, "rotate-root", help::kRotateRoot, help::kRotateRootMore);
+    certs->callback([this, rotate] {
+      if (rotate->parsed()) return;
+      knows_pem_ = true;
+      command_ = [this] { return show_certs(session_); };
+    });
+    rotate->callback([this] { command_ = [this] { return cli::rotate_root(session_); }; });
   }
 
   void add_map() {
@@ -220,6 +239,7 @@ class CommandLine {
   Session& session_;
   CLI::App app_;
   std::string output_ = "table";
+  bool knows_pem_ = false;
   std::string map_;
   std::string pod_;
   FlowFilter flow_filter_;

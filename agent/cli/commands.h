@@ -17,6 +17,7 @@ ExitCode show_pods(const Session& session);
 ExitCode show_connections(const Session& session);
 ExitCode show_services(const Session& session);
 ExitCode show_policies(const Session& session);
+ExitCode show_certs(const Session& session);
 ExitCode show_version(const Session& session);
 
 // As the command line has them, each well-formed.
@@ -54,6 +55,9 @@ ExitCode dump_maps(const Session& session, const std::string& name);  // "all": 
 // marker that keeps the next agent from attaching.
 ExitCode detach(const Session& session, const admin::Scope& scope);
 ExitCode attach(const Session& session, const admin::Scope& scope);
+
+// Begins to replace the root of the mesh's own authority.
+ExitCode rotate_root(const Session& session);
 
 // Forgets what was learned of the pod's workload.
 ExitCode relearn(const Session& session, const NamespacedName& pod);

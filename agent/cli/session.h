@@ -28,6 +28,7 @@ struct Session {
   std::string bpffs = "/sys/fs/bpf";
   std::string state_dir = "/var/lib/underpass";
   bool json = false;  // -o json
+  bool pem = false;   // -o pem
   std::ostream& out;
   std::ostream& err;
 

@@ -7,6 +7,7 @@
 #include <sys/wait.h>
 
 #include "agent/ca/issue.h"
+#include "agent/ca/keeper.h"
 #include "agent/ca/upkeep.h"
 #include "test/support/eventually.h"
 #include "test/unit/ca_scene.h"
@@ -191,6 +192,13 @@ TEST_CASE("ca folder: names that an operator's authority may not give are refuse
   CHECK(ca::check_issued(opened->authority, svid->certificate, scene.now)
             .error()
             .message.starts_with("peers would not believe it: "));
+  // So nobody is given it.
+  ca::Keeper keeper({.folder = scene.folder.path(), .clock = [&] { return scene.now; }});
+  keeper.set_wanted({kWeb});
+  (void)keeper.step();
+  CHECK(keeper.certificates().empty());
+  REQUIRE(keeper.problems().size() == 1);
+  CHECK(keeper.problems()[0].text.contains("peers would not believe it: "));
 }
 
 TEST_CASE("ca folder: what is wrong, and in which file") {

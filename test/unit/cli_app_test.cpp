@@ -54,6 +54,9 @@ TEST_CASE("underpassctl: usage") {
            {"pods", "extra"},
            {"--nonsense", "pods"},
            {"pods", "-o", "xml"},
+           {"pods", "-o", "pem"},
+           {"certs", "rotate-root", "-o", "pem"},
+           {"certs", "nonsense"},
            {"pods", "-o"},
            {"map"},
            {"map", "dump"},
@@ -293,4 +296,39 @@ TEST_CASE("underpassctl attach: without an agent the marker goes") {
   CHECK(attach({"--namespace", "a"}).code == 1);
   CHECK(attach({}).code == 0);
   CHECK(!std::filesystem::exists(admin::detached_marker_path(folder.path())));
+}
+
+TEST_CASE("underpassctl certs: as a table, and as PEM") {
+  FakeAgent agent(result(R"([
+    {"kind": "root", "identity": null, "subject": "CN=Root", "issuer": "CN=Root", "serial": "01", "notBefore": "A",
+     "notAfter": "B", "renewalAt": null, "state": "valid", "problem": null, "pem": "ROOT\n"},
+    {"kind": "intermediate", "identity": null, "subject": "CN=Signer", "issuer": "CN=Root", "serial": "02",
+     "notBefore": "A", "notAfter": "B", "renewalAt": "C", "state": "expired", "problem": "why", "pem": "SIGNER\n"},
+    {"kind": "svid", "identity": "spiffe://a/ns/b/sa/c", "subject": null, "issuer": "CN=Signer", "serial": "03",
+     "notBefore": "A", "notAfter": "B", "renewalAt": "C", "state": "valid", "problem": null, "pem": "LEAF\nSIGNER\n"},
+    {"kind": "svid", "identity": "spiffe://a/ns/b/sa/d", "subject": null, "issuer": null, "serial": null,
+     "notBefore": null, "notAfter": null, "renewalAt": null, "state": "missing", "problem": "no folder", "pem": null}])"));
+  CHECK(agent.run({"certs"}).out ==
+        "KIND          NAME                  ISSUER     SERIAL  FROM  UNTIL  RENEWAL  STATE    PROBLEM\n"
+        "root          CN=Root               CN=Root    01      A     B      -        valid    -\n"
+        "intermediate  CN=Signer             CN=Root    02      A     B      C        expired  why\n"
+        "svid          spiffe://a/ns/b/sa/c  CN=Signer  03      A     B      C        valid    -\n"
+        "svid          spiffe://a/ns/b/sa/d  -          -       -     -      -        missing  no folder\n");
+  CHECK(agent.asked() == json::object{{"command", "certs"}, {"pem", false}});
+  CHECK(agent.run({"certs", "-o", "pem"}).out == "# svid spiffe://a/ns/b/sa/c\nLEAF\nSIGNER\n# root CN=Root\nROOT\n");
+  CHECK(agent.asked() == json::object{{"command", "certs"}, {"pem", true}});
+  CHECK(agent.run({"-o", "pem", "certs"}).code == 0);
+  CHECK(json::parse(agent.run({"certs", "-o", "json"}).out).as_array().size() == 4);
+  CHECK(run_ctl({"certs", "--run-dir", "/nowhere"}).code == 3);
+}
+
+TEST_CASE("underpassctl certs rotate-root") {
+  FakeAgent good(result("{}"));
+  CHECK(good.run({"certs", "rotate-root"}).out.starts_with("begun: "));
+  CHECK(good.asked() == json::object{{"command", "rotate-root"}});
+  FakeAgent bad(admin::refuse(admin::ErrorCode::kFailed, "/ca: has no root-key.pem"));
+  const auto outcome = bad.run({"certs", "rotate-root"});
+  CHECK(outcome.code == 1);
+  CHECK(outcome.err.contains("has no root-key.pem"));
+  CHECK(outcome.out.empty());
 }
