@@ -13,6 +13,10 @@
 namespace underpass::test {
 namespace {
 
+// The addresses of a bridge that routes.
+constexpr const char* kRouterV4 = "255.254";
+constexpr const char* kRouterV6 = "ffff";
+
 std::string next_prefix() {
   static int n = 0;
   return name_prefix(::getpid()) + static_cast<char>('a' + n++ % 26);
@@ -53,7 +57,8 @@ std::string Address::to_string() const {
          std::to_string(port());
 }
 
-PodNet::PodNet(Bridge bridge) : prefix_(next_prefix()), bridge_(prefix_ + "br") {
+PodNet::PodNet(Bridge bridge, int number)
+    : prefix_(next_prefix()), bridge_(prefix_ + "br"), number_(std::to_string(number)) {
   if (bridge == Bridge::kOwnNamespace) node_ = std::make_unique<Netns>(prefix_ + "-node");
   configure(bridge_netns(), "link add " + bridge_ + " type bridge\nlink set " + bridge_ + " up\n");
 }
@@ -67,17 +72,48 @@ void PodNet::configure(const std::string& netns, const std::string& lines) {
   run_ok({.argv = {"ip", "-batch", "-"}, .netns = netns, .input = lines});
 }
 
+std::string PodNet::join_with(PodNet& other) {
+  if (!node_ || !other.node_) throw std::runtime_error("only a bridge in a namespace of its own can route");
+  const std::string device = prefix_ + "x", other_device = other.prefix_ + "x";
+  for (const PodNet* net : {this, &other}) set_sysctl(net->bridge_netns(), "net.ipv6.conf.default.accept_dad", "0");
+  configure(bridge_netns(),
+            "link add " + device + " type veth peer name " + other_device + " netns " + other.node_->name() + "\n");
+  become_router(other, device, "1", "2");
+  other.become_router(*this, other_device, "2", "1");
+  return device;
+}
+
+// Without duplicate address detection: an address that is tentative cannot ask for a neighbour's.
+void PodNet::become_router(const PodNet& other, const std::string& device, const std::string& end,
+                           const std::string& other_end) {
+  const std::string netns = bridge_netns();
+  set_sysctl(netns, "net.ipv6.conf." + bridge_ + ".accept_dad", "0");
+  set_sysctl(netns, "net.ipv4.ip_forward", "1");
+  set_sysctl(netns, "net.ipv6.conf.all.forwarding", "1");
+  const auto v4_link = [](const std::string& number) { return "10.1.1." + number; };
+  const auto v6_link = [](const std::string& number) { return "fd00:1::" + number; };
+  configure(netns, "addr add " + v4(kRouterV4) + "/16 dev " + bridge_ + "\naddr add " + v6(kRouterV6) + "/64 dev " +
+                       bridge_ + " nodad\naddr add " + v4_link(end) + "/24 dev " + device + "\naddr add " +
+                       v6_link(end) + "/64 dev " + device + " nodad\nlink set " + device + " up\nroute add " +
+                       other.v4("0.0") + "/16 via " + v4_link(other_end) + " dev " + device + "\nroute add " +
+                       other.v6("") + "/64 via " + v6_link(other_end) + " dev " + device + "\n");
+  is_routed_ = true;
+}
+
 const Place& PodNet::add(const std::string& name) {
   const std::string n = std::to_string(next_);
   Pod pod{.place = {}, .link = prefix_ + "v" + n, .netns = Netns(prefix_ + "-" + name)};
   // 200 to a row, so that no last number exceeds 255.
-  const std::string v4 = "10.77." + std::to_string((next_ - 1) / 200) + "." + std::to_string((next_ - 1) % 200 + 1);
+  const std::string end = std::to_string((next_ - 1) / 200) + "." + std::to_string((next_ - 1) % 200 + 1);
   ++next_;
-  pod.place = {pod.netns.path(), v4, "fd00:77::" + n};
+  pod.place = {.netns = pod.netns.path(), .v4 = v4(end), .v6 = v6(n)};
   configure(bridge_netns(), "link add " + pod.link + " type veth peer name eth0 netns " + pod.netns.name() +
                                 "\nlink set " + pod.link + " master " + bridge_ + " up\n");
   configure(pod.place.netns, "addr add " + pod.place.v4 + "/16 dev eth0\naddr add " + pod.place.v6 +
                                  "/64 dev eth0 nodad\nlink set eth0 up\n");
+  if (is_routed_)
+    configure(pod.place.netns,
+              "route add default via " + v4(kRouterV4) + "\nroute add ::/0 via " + v6(kRouterV6) + "\n");
   return pods_.emplace(name, std::move(pod)).first->second.place;
 }
 

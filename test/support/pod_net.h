@@ -32,6 +32,7 @@ struct Place {
   std::string netns;  // path; empty: the caller's
   std::string v4 = "127.0.0.1";
   std::string v6 = "::1";
+  std::string cgroup{};  // folder: its sockets are made in there; empty: where the caller is
 
   [[nodiscard]] std::string ip(int family) const { return family == AF_INET ? v4 : v6; }
 };
@@ -40,10 +41,15 @@ class PodNet {
  public:
   enum class Bridge { kOwnNamespace, kCurrentNamespace };
 
-  explicit PodNet(Bridge bridge = Bridge::kOwnNamespace);
+  // `number`: the second byte of its pods' addresses, "77" of fd00:77::/64.
+  explicit PodNet(Bridge bridge = Bridge::kOwnNamespace, int number = 77);
   ~PodNet();
   PodNet(const PodNet&) = delete;
   PodNet& operator=(const PodNet&) = delete;
+
+  // Pods of both nets, each with a bridge in a namespace of its own, reach each other from now on: these namespaces
+  // route over a veth between them. Before either has a pod. The device's name in this one's bridge_netns().
+  std::string join_with(PodNet& other);
 
   // A new pod: 10.77.0.n (and on in 10.77.1), fd00:77::n, without duplicate address detection, reachable at once.
   const Place& add(const std::string& name);
@@ -66,12 +72,18 @@ class PodNet {
     Netns netns;
   };
 
+  [[nodiscard]] std::string v4(const std::string& end) const { return "10." + number_ + "." + end; }
+  [[nodiscard]] std::string v6(const std::string& end) const { return "fd00:" + number_ + "::" + end; }
+  void become_router(const PodNet& other, const std::string& device, const std::string& end,
+                     const std::string& other_end);
   // Lines for `ip -batch` in the namespace at `netns`.
   static void configure(const std::string& netns, const std::string& lines);
 
   std::unique_ptr<Netns> node_;
   std::string prefix_;
   std::string bridge_;
+  std::string number_;
+  bool is_routed_ = false;
   int next_ = 1;
   std::map<std::string, Pod> pods_;
 };

@@ -3,13 +3,51 @@
 
 #include <fcntl.h>
 #include <poll.h>
+#include <sched.h>
 #include <sys/socket.h>
+#include <sys/syscall.h>
+#include <sys/wait.h>
+#include <unistd.h>
 
+#include <array>
+#include <csignal>
 #include <stdexcept>
 
 #include "test/support/files.h"
 
 namespace underpass::test {
+namespace {
+
+// A process of its own makes it, since a socket's cgroup is that of its maker. It shares its descriptors with this one,
+// and only makes system calls: this one may have threads.
+UniqueFd socket_in_cgroup(const Place& place, int family) {
+  const UniqueFd procs = open_file(fs::path(place.cgroup) / "cgroup.procs", O_WRONLY);
+  const UniqueFd netns = place.netns.empty() ? UniqueFd() : open_file(place.netns, O_RDONLY);
+  std::array<int, 2> report{};
+  if (::pipe2(report.data(), O_CLOEXEC) != 0) throw_errno("pipe2");
+  const UniqueFd read_end(report[0]), write_end(report[1]);
+  const auto child =
+      static_cast<pid_t>(::syscall(SYS_clone, CLONE_FILES | SIGCHLD, nullptr, nullptr, nullptr, nullptr));
+  if (child < 0) throw_errno("clone");
+  if (child == 0) {
+    int made = -1;
+    if (::write(procs.get(), "0", 1) == 1 && (!netns || ::setns(netns.get(), CLONE_NEWNET) == 0))
+      made = ::socket(family, SOCK_STREAM | SOCK_CLOEXEC, 0);
+    const std::array<int, 2> result{made, errno};
+    ::_exit(::write(write_end.get(), result.data(), sizeof result) == sizeof result ? 0 : 1);
+  }
+  std::array<int, 2> result{-1, 0};
+  ::waitpid(child, nullptr, 0);
+  if (::read(read_end.get(), result.data(), sizeof result) != sizeof result || result[0] < 0)
+    throw_errno("socket in " + place.cgroup, result[1]);
+  return UniqueFd(result[0]);
+}
+
+UniqueFd socket_of(const Place& place, int family) {
+  return place.cgroup.empty() ? socket_in(place.netns, family, SOCK_STREAM) : socket_in_cgroup(place, family);
+}
+
+}  // namespace
 
 void set_option(int fd, int level, int option, int value) {
   if (::setsockopt(fd, level, option, &value, sizeof value) != 0) {
@@ -44,7 +82,7 @@ Address local_address(int fd) {
 }
 
 UniqueFd listen_at(const Place& place, int family, const Prepare& prepare, std::uint16_t port) {
-  UniqueFd fd = socket_in(place.netns, family, SOCK_STREAM);
+  UniqueFd fd = socket_of(place, family);
   set_option(fd.get(), SOL_SOCKET, SO_REUSEADDR, 1);
   if (prepare) prepare(fd.get());
   const Address address = Address::of(place.ip(family), port);
@@ -61,7 +99,7 @@ UniqueFd accept_from(int listener, milliseconds deadline) {
 }
 
 UniqueFd connect_from(const Place& place, const Address& to, const Prepare& prepare) {
-  UniqueFd fd = socket_in(place.netns, to.family(), SOCK_STREAM);
+  UniqueFd fd = socket_of(place, to.family());
   if (prepare) prepare(fd.get());
   if (::connect(fd.get(), to.get(), to.size) != 0) throw_errno("connect to " + to.to_string());
   return fd;
