@@ -8,6 +8,7 @@
 #include <iostream>
 #include <set>
 
+#include "test/bench/overhear.h"
 #include "test/bench/round_trip.h"
 #include "test/bench/rows.h"
 #include "test/support/supervisor.h"
@@ -33,6 +34,13 @@ struct RttArguments {
   std::size_t bytes = 64;
   double seconds = 1;
   int cpu = 0;
+};
+
+// `underpass-bench capture`
+struct CaptureArguments {
+  std::string netns;
+  std::string device;
+  std::string output;
 };
 
 Plan plan_of(const Arguments& arguments) {
@@ -78,6 +86,7 @@ Outcome measure(const Arguments& arguments, const Plan& plan) {
   add("policies", [&] { return measure_policies(node, plan); });
   add("proxy", [&] { return measure_proxy(plan); });
   add("http", [&] { return measure_http(plan); });
+  add("mtls", [&] { return measure_mtls(plan); });
   add("authz", [&] { return measure_authz(plan); });
   add("kubernetes", [&] { return measure_kubernetes(plan); });
   outcome.auto_problem = node.auto_problem();
@@ -111,7 +120,7 @@ void add_run_options(CLI::App& app, Arguments& arguments) {
   app.add_flag("--quick", arguments.quick, "Three short rounds: for a look, not for a number to quote");
   app.add_option("--only", arguments.only,
                  "Groups to run, of: rtt, rtt-sleep, rtt-2cpu, bulk, connect, wrk, memory, unenrolled, services, "
-                 "services-scale, policies, proxy, http, authz, kubernetes")
+                 "services-scale, policies, proxy, http, mtls, authz, kubernetes")
       ->delimiter(',')
       ->check(CLI::IsMember(std::vector<std::string>(kGroups.begin(), kGroups.end())))
       ->option_text("GROUP,...");
@@ -148,15 +157,28 @@ void add_rtt_options(CLI::App& rtt, RttArguments& arguments) {
   rtt.add_option("--cpu", arguments.cpu, "CPU that both run on; -1: not pinned (default 0)")->option_text("N");
 }
 
+void add_capture_options(CLI::App& capture, CaptureArguments& arguments) {
+  capture.add_option("--netns", arguments.netns, "Network namespace of the link (required)")
+      ->required()
+      ->option_text("PATH");
+  capture.add_option("--device", arguments.device, "Its name (required)")->required()->option_text("NAME");
+  capture.add_option("--output", arguments.output, "For the packets, once it is ended by SIGTERM (required)")
+      ->required()
+      ->option_text("FILE");
+}
+
 }  // namespace
 
 int main(int argc, char** argv) {
   CLI::App app("Benchmarks of Underpass: medians of interleaved rounds, as a table and as JSON");
   Arguments arguments;
   RttArguments rtt_arguments;
+  CaptureArguments capture_arguments;
   add_run_options(app, arguments);
   CLI::App* rtt = app.add_subcommand("rtt", "One round trip between two existing network namespaces: its median in µs");
   add_rtt_options(*rtt, rtt_arguments);
+  CLI::App* capture = app.add_subcommand("capture", "Every packet of a link, both ways, as bytes in a file");
+  add_capture_options(*capture, capture_arguments);
   try {
     app.parse(argc, argv);
   } catch (const CLI::ParseError& error) {
@@ -164,6 +186,10 @@ int main(int argc, char** argv) {
   }
   try {
     if (*rtt) return run_rtt(rtt_arguments);
+    if (*capture) {
+      overhear(capture_arguments.netns, capture_arguments.device, capture_arguments.output);
+      return 0;
+    }
     return underpass::test::run_supervised([&] { return run_all(arguments); });
   } catch (const std::exception& error) {
     std::cerr << "underpass-bench: " << error.what() << "\n";

@@ -13,9 +13,9 @@
 
 namespace underpass::bench {
 
-inline constexpr std::array kGroups{"rtt",      "rtt-sleep",  "rtt-2cpu", "bulk",     "connect",
-                                    "wrk",      "unenrolled", "memory",   "services", "services-scale",
-                                    "policies", "proxy",      "http",     "authz",    "kubernetes"};
+inline constexpr std::array kGroups{"rtt",        "rtt-sleep", "rtt-2cpu", "bulk",           "connect",  "wrk",
+                                    "unenrolled", "memory",    "services", "services-scale", "policies", "proxy",
+                                    "http",       "mtls",      "authz",    "kubernetes"};
 
 struct Plan {
   int rounds = 7;
@@ -51,6 +51,8 @@ std::vector<Row> measure_policies(Node& node, const Plan& plan);
 std::vector<Row> measure_proxy(const Plan& plan);
 // Requests through a worker, haproxy and nghttpx; an agent of its own.
 std::vector<Row> measure_http(const Plan& plan);
+// Between two nodes, through workers and through haproxies with mutual TLS; agents of its own.
+std::vector<Row> measure_mtls(const Plan& plan);
 // One decision of HTTP policy, with one rule and with 1,000; no sockets.
 std::vector<Row> measure_authz(const Plan& plan);
 // A cluster of 100 nodes that changes, at one agent's source and store.

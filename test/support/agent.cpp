@@ -34,6 +34,7 @@ void Agent::launch() {
                            or_default(options_.state_dir, sandbox_.state_dir()), "--metrics", options_.metrics,
                            "--ready", options_.ready, "--watchpoints", options_.watchpoints},
                   .netns = options_.netns,
+                  .cgroup = options_.cgroup,
                   .output = options_.output,
                   .drop_capabilities = options_.drop_capabilities};
   command.argv.insert(command.argv.end(), options_.more.begin(), options_.more.end());

@@ -31,6 +31,7 @@ class Agent {
     // As on processors where watchpoints cost nothing: a test is not about speed. The benchmark says "auto".
     std::string watchpoints = "always";
     std::vector<std::string> more{};  // further arguments
+    std::string cgroup{};             // where it is started; empty: where the test is
     std::string netns{};              // path of the network namespace that it takes for the node's own
     std::vector<int> drop_capabilities{};
     std::string output{};  // file for the access log; empty: kept, for log()

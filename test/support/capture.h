@@ -21,7 +21,7 @@ class Capture {
   // take(), and: whether these bytes stand in any packet. Bytes at the border of two packets are not found: ask for a
   // short text that was sent often.
   [[nodiscard]] bool has(std::string_view text);
-  [[nodiscard]] std::size_t count() const { return packets_.size(); }
+  [[nodiscard]] const std::vector<std::string>& packets() const { return packets_; }
   [[nodiscard]] std::size_t bytes() const;
   // Of both directions that have this TCP port at either end.
   [[nodiscard]] std::size_t count_of_port(std::uint16_t port);
