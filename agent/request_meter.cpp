@@ -63,7 +63,7 @@ Labels labels_of(const TrafficPeer* source, const TrafficPeer* destination, cons
   out.push_back({"response_code", code_text(how.code)});
   out.push_back({"grpc_response_status", grpc_text(how.grpc_status)});
   out.push_back({"response_flags", std::string(name_of(how.flag))});
-  out.push_back({"connection_security_policy", "none"});  // nothing is encrypted by us
+  out.push_back({"connection_security_policy", how.mutual_tls ? "mutual_tls" : "none"});
   return out;
 }
 
@@ -140,7 +140,7 @@ bool RequestMeter::is_own(std::string_view worker, NetnsCookie pod) const {
 }
 
 void RequestMeter::add(const std::string& worker, std::span<const RequestSeries> series,
-                       const FindService& find_service) {
+                       const FindService& find_service, const FindWorkload& find_workload) {
   for (const auto& [key, counts] : series) {
     if (!is_own(worker, key.reporter == Reporter::kSource ? key.client : key.server)) {
       add_up(refused_[worker], counts.requests);
@@ -153,7 +153,12 @@ void RequestMeter::add(const std::string& worker, std::span<const RequestSeries>
     }
     Key name{.source = find_peer(key.client), .destination = find_peer(key.server), .how = key};
     name.how.client = name.how.server = 0;
-    name.how.service = 0;
+    name.how.service = name.how.remote = 0;
+    if (auto remote = key.remote != 0 ? find_workload(key.remote) : std::nullopt) {
+      if (!key.mutual_tls) remote->principal.clear();
+      auto& end = key.reporter == Reporter::kSource ? name.destination : name.source;
+      if (end == nullptr) end = &*peers_.insert(std::move(*remote)).first;
+    }
     if (const auto service = key.service != 0 ? find_service(key.service) : std::nullopt)
       name.service = &*services_.insert(*service).first;
     add_up(counts_of(worker, name), counts);

@@ -33,6 +33,7 @@ class RequestMeter {
  public:
   using Pod = std::pair<NetnsCookie, TrafficPeer>;
   using FindService = TrafficMeter::FindService;
+  using FindWorkload = TrafficMeter::FindWorkload;
 
   struct Bounds {
     std::size_t series = 1'200;
@@ -49,7 +50,9 @@ class RequestMeter {
   // Once a second: all of them.
   void observe(std::span<const Pod> pods);
   // What the worker of that name says.
-  void add(const std::string& worker, std::span<const RequestSeries> series, const FindService& find_service);
+  void add(
+      const std::string& worker, std::span<const RequestSeries> series, const FindService& find_service,
+      const FindWorkload& find_workload = [](std::uint32_t) { return std::nullopt; });
   // Whether it may speak of that pod.
   [[nodiscard]] bool is_own(std::string_view worker, NetnsCookie pod) const;
 
@@ -61,7 +64,7 @@ class RequestMeter {
     const TrafficPeer* source = nullptr;  // null: not known
     const TrafficPeer* destination = nullptr;
     const NamespacedName* service = nullptr;
-    RequestKey how;  // without numbers of pods and Service
+    RequestKey how;  // without numbers of pods, workload and Service
 
     auto operator<=>(const Key&) const = default;
   };

@@ -109,8 +109,7 @@ void Serving::tick(dataplane::Dataplane& dataplane, std::span<const compile::Pod
     return peer_of(*pod, snapshot);
   };
   const auto rows = dataplane.service_maps().traffic();
-  const std::string trust_domain = snapshot.mesh.value_or(model::MeshConfig{}).trust_domain;
-  meter_.observe(rows, find_peer, service_finder(dataplane), workload_finder(remotes_, trust_domain));
+  meter_.observe(rows, find_peer, service_finder(dataplane), workload_finder(remotes_, trust_domain_));
   const auto& present = dataplane.tables().pods;
   const auto is_gone = [&present](NetnsCookie cookie) { return cookie != 0 && !present.contains(cookie); };
   for (const auto& [key, row] : rows)
@@ -121,10 +120,11 @@ void Serving::tick(dataplane::Dataplane& dataplane, std::span<const compile::Pod
 
 void Serving::note_pods(std::span<const compile::PodStatus> pods, const model::Snapshot& snapshot) {
   request_meter_.know(enrolled_peers(pods, snapshot));
+  trust_domain_ = snapshot.mesh.value_or(model::MeshConfig{}).trust_domain;
 }
 
 void Serving::hear(const std::string& worker, const worker::Metrics& message, const dataplane::Dataplane& dataplane) {
-  request_meter_.add(worker, message.series, service_finder(dataplane));
+  request_meter_.add(worker, message.series, service_finder(dataplane), workload_finder(remotes_, trust_domain_));
 }
 
 void Serving::hear(const std::string& worker, worker::Requests message) {

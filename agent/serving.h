@@ -59,6 +59,7 @@ class Serving {
   std::string node_name_;
   compile::ServiceCompiler compiler_;
   const compile::RemoteCompiler& remotes_;
+  std::string trust_domain_;
   std::vector<std::string> errors_;
   std::vector<std::string> full_;  // "up_backends is 93 % full (…)"
   std::vector<model::Diagnostic> logged_;

@@ -96,6 +96,7 @@ static __always_inline void up_answer_tunnel(struct up_peer *out, __u16 tunnel)
 	if (!remote)
 		return;
 	out->server_identity = remote->identity;
+	out->workload = remote->workload;
 	if (remote->tunnel == UP_TUNNEL_HBONE)
 		out->tunnel = UP_TUNNEL_HBONE;
 	__builtin_memcpy(out->server_namespace, remote->namespace_name, UP_NS_NAME_LEN);
@@ -104,8 +105,26 @@ static __always_inline void up_answer_tunnel(struct up_peer *out, __u16 tunnel)
 	/* Its memory may have been another row's meanwhile. */
 	if (up_remote_find(&out->server, out->server_port) != remote) {
 		out->server_identity = UP_IDENTITY_UNAUTHENTICATED;
+		out->workload = 0;
 		out->tunnel = UP_TUNNEL_HBONE;
 	}
+}
+
+/* Whose pod of another node dialled the tunnel, as far as its address tells. */
+static __always_inline void up_answer_brought(struct up_peer *out)
+{
+	const struct up_remote *remote = up_remote_find(&out->client, 0);
+
+	if (!remote)
+		return;
+	out->workload = remote->workload;
+	__builtin_memcpy(out->client_namespace, remote->namespace_name, UP_NS_NAME_LEN);
+	__builtin_memcpy(out->client_pod, remote->name, UP_POD_NAME_LEN);
+	barrier();
+	if (up_remote_find(&out->client, 0) == remote)
+		return;
+	out->workload = 0;
+	out->client_namespace[0] = out->client_pod[0] = 0;
 }
 
 static __always_inline void up_answer_peer(struct bpf_sockopt *ctx, const struct up_conn *conn, __u64 id)
@@ -144,6 +163,8 @@ static __always_inline void up_answer_peer(struct bpf_sockopt *ctx, const struct
 	}
 	if (led)
 		up_answer_tunnel(out, conn->tunnel);
+	else if (wanted.direction == UP_TUNNEL && !out->client_netns)
+		up_answer_brought(out);
 	if (!conn->service)
 		return;
 	out->service = conn->service;

@@ -694,6 +694,8 @@ struct up_peer {
 	__be16 dialled_port;   /* where service is not 0 */
 	__u16 tunnel;          /* enum up_tunnel: how the server is to be reached */
 	__u32 server_identity; /* of a server that is reached so: UP_IDENTITY_... */
+	__u32 workload;        /* up_remote.workload of the end that is on another node, 0: not known */
+	__u32 pad;
 	struct up_addr client; /* the client's own socket */
 	struct up_addr server; /* where it wanted to go: a backend of the Service, or what it dialled */
 	struct up_addr dialled;
@@ -755,6 +757,6 @@ UP_ASSERT(sizeof(struct up_worker) == 16);
 UP_ASSERT(sizeof(struct up_errand_key) == 32);
 UP_ASSERT(sizeof(struct up_listener_key) == 16);
 UP_ASSERT(sizeof(struct up_tunnelled) == 24);
-UP_ASSERT(sizeof(struct up_peer) == 96 + 2 * UP_POD_NAME_LEN + 4 * UP_NS_NAME_LEN);
+UP_ASSERT(sizeof(struct up_peer) == 104 + 2 * UP_POD_NAME_LEN + 4 * UP_NS_NAME_LEN);
 
 #endif /* UNDERPASS_ABI_H */

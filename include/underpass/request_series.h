@@ -36,12 +36,14 @@ struct RequestKey {
   NetnsCookie client = 0;     // 0: not attested
   NetnsCookie server = 0;     // 0: no enrolled pod of this node
   std::uint32_t service = 0;  // 0: none
+  std::uint32_t remote = 0;   // up_remote.workload of the end that is on another node, 0: it is not, or not known
   std::uint16_t code = kNoCode;
   std::int8_t grpc_status = kNoGrpcStatus;
   RequestFlag flag = RequestFlag::kNone;
   Reporter reporter = Reporter::kSource;
   bool grpc = false;
-  bool overflow = false;  // there were too many series: everything else is as it is here
+  bool mutual_tls = false;  // both ends were known by certificate
+  bool overflow = false;    // there were too many series: everything else is as it is here
 
   auto operator<=>(const RequestKey&) const = default;
 };

@@ -64,24 +64,25 @@ struct Pipe {
 }  // namespace
 
 TEST_CASE("access line: everything that is known") {
-  CHECK(line_of(Record(outbound(), kWeb, routes()), {.duration = std::chrono::milliseconds(1234),
-                                                     .flag = session::Flag::kConnectFailed,
-                                                     .details = "connect: \"no\"\n",
-                                                     .sent = 18446744073709551615ull,
-                                                     .received = 7}) ==
-        R"({"start":"2026-02-03T01:06:45.006Z","durationMs":1234,"direction":"outbound","way":"proxied",)"
-        R"("source":{"ip":"fd00::1","port":40000,"namespace":"shop","pod":"web",)"
-        R"("identity":"spiffe://td/ns/shop/sa/web"},)"
-        R"("destination":{"ip":"fd00::2","port":5432,"namespace":"shop","pod":"db","identity":null},)"
-        R"("service":"shop/db:15432","dialled":"[fd01::3]:15432","protocol":"tcp","flags":"UF",)"
-        R"("details":"connect: \"no\"\u000a","bytesSent":18446744073709551615,"bytesReceived":7})"
-        "\n");
+  CHECK(
+      line_of(Record(outbound(), kWeb, routes()), {.duration = std::chrono::milliseconds(1234),
+                                                   .flag = session::Flag::kConnectFailed,
+                                                   .details = "connect: \"no\"\n",
+                                                   .sent = 18446744073709551615ull,
+                                                   .received = 7}) ==
+      R"({"start":"2026-02-03T01:06:45.006Z","durationMs":1234,"direction":"outbound","way":"proxied","tunnel":"none",)"
+      R"("source":{"ip":"fd00::1","port":40000,"namespace":"shop","pod":"web",)"
+      R"("identity":"spiffe://td/ns/shop/sa/web"},)"
+      R"("destination":{"ip":"fd00::2","port":5432,"namespace":"shop","pod":"db","identity":null},)"
+      R"("service":"shop/db:15432","dialled":"[fd01::3]:15432","protocol":"tcp","flags":"UF",)"
+      R"("details":"connect: \"no\"\u000a","bytesSent":18446744073709551615,"bytesReceived":7})"
+      "\n");
 }
 
 TEST_CASE("access line: what is not known is null") {
   const auto nothing = line_of(Record(), {.flag = session::Flag::kNotOurs});
   CHECK(nothing ==
-        R"({"start":"2026-02-03T01:06:45.006Z","durationMs":0,"direction":null,"way":"proxied",)"
+        R"({"start":"2026-02-03T01:06:45.006Z","durationMs":0,"direction":null,"way":"proxied","tunnel":"none",)"
         R"("source":{"ip":null,"port":null,"namespace":null,"pod":null,"identity":null},)"
         R"("destination":{"ip":null,"port":null,"namespace":null,"pod":null,"identity":null},)"
         R"("service":null,"dialled":null,"protocol":"tcp","flags":"NR","details":null,"bytesSent":0,"bytesReceived":0})"

@@ -53,7 +53,7 @@ TEST_CASE("request line: everything that is known") {
   request.trace_id = "0af7651916cd43dd8448eb211c80319c";
   CHECK(line_of(request) ==
         R"({"start":"2026-02-03T01:06:45.006Z","durationMs":1.234,"upstreamServiceMs":0.007,)"
-        R"("direction":"outbound","way":"proxied",)"
+        R"("direction":"outbound","way":"proxied","tunnel":"none",)"
         R"("source":{"ip":"fd00::1","port":40000,"namespace":"shop","pod":"web",)"
         R"("identity":"spiffe://td/ns/shop/sa/web"},)"
         R"("destination":{"ip":"fd00::2","port":5432,"namespace":"shop","pod":"db","identity":null},)"
@@ -72,7 +72,7 @@ TEST_CASE("request line: what is not known is null") {
   request.flag = RequestFlag::kHeadTimeout;
   CHECK(line_of(request) ==
         R"({"start":"2026-02-03T01:06:45.006Z","durationMs":0.000,"upstreamServiceMs":null,)"
-        R"("direction":null,"way":"proxied",)"
+        R"("direction":null,"way":"proxied","tunnel":"none",)"
         R"("source":{"ip":null,"port":null,"namespace":null,"pod":null,"identity":null},)"
         R"("destination":{"ip":null,"port":null,"namespace":null,"pod":null,"identity":null},)"
         R"("service":null,"dialled":null,"method":null,"authority":null,"path":null,"protocol":"http/1.0",)"

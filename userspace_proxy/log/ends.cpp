@@ -3,6 +3,7 @@
 
 #include <arpa/inet.h>
 
+#include "underpass/abi_names.h"
 #include "underpass/ip_address.h"
 #include "userspace_proxy/log/text.h"
 
@@ -34,7 +35,8 @@ void write_way(std::string& out, const Record& record) {
     out += R"(,"direction":null)";
   else
     out += record.inbound ? R"(,"direction":"inbound")" : R"(,"direction":"outbound")";
-  out += R"(,"way":"proxied")";
+  out += R"(,"way":"proxied","tunnel":)";
+  append_string(out, name_of(record.tunnel));
   append_end(out, R"(,"source":)", record.client, record.client_port, record, Record::kSourceNamespace);
   append_end(out, R"(,"destination":)", record.server, record.server_port, record, Record::kDestinationNamespace);
   out += R"(,"service":)";

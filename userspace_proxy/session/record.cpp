@@ -19,6 +19,7 @@ Record::Record(const up_peer& peer, NetnsCookie pod, const Routes& routes, std::
     : client_netns(peer.direction == UP_OUTBOUND ? pod : peer.client_netns),
       server_netns(peer.direction == UP_OUTBOUND ? peer.server_netns : pod),
       service(peer.service),
+      remote(peer.workload),
       client(peer.client),
       server(peer.server),
       dialled(peer.dialled),

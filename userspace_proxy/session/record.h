@@ -47,6 +47,7 @@ class Record {
   NetnsCookie client_netns = 0;  // 0: not attested
   NetnsCookie server_netns = 0;  // 0: no enrolled pod of this node
   std::uint32_t service = 0;     // as the maps number it, 0: none
+  std::uint32_t remote = 0;      // ... and the workload of an end that is on another node, 0: not known
   up_addr client{};
   up_addr server{};
   up_addr dialled{};

@@ -20,6 +20,8 @@ RequestKey key_of(const RequestRecord& request) {
   key.client = request.connection->client_netns;
   key.server = request.connection->server_netns;
   key.service = request.connection->service;
+  key.remote = request.connection->remote;
+  key.mutual_tls = request.connection->tunnel != UP_TUNNEL_NONE;
   return key;
 }
 
@@ -32,8 +34,9 @@ std::size_t SeriesBook::Hash::operator()(const RequestKey& key) const {
                              (std::uint64_t{static_cast<std::uint8_t>(key.flag)} << 3) |
                              (static_cast<std::uint64_t>(key.reporter) << 2) | (key.grpc ? 2U : 0U) |
                              (key.overflow ? 1U : 0U);
+  const std::uint64_t remote = (std::uint64_t{key.remote} << 1) | (key.mutual_tls ? 1U : 0U);
   std::uint64_t hash = (key.client ^ (key.server << 32 | key.server >> 32)) * 0x9e3779b97f4a7c15U;
-  hash = (hash ^ (hash >> 32) ^ rest) * 0xff51afd7ed558ccdU;
+  hash = (hash ^ (hash >> 32) ^ rest ^ remote << 24) * 0xff51afd7ed558ccdU;
   return hash ^ (hash >> 32);
 }
 
