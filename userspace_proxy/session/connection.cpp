@@ -36,10 +36,7 @@ void Connection::dial(UniqueFd socket) {
   stage_ = Stage::kConnecting;
   const int fd = socket.get();
   relay_.server.transport = net::make_tcp(around_.loop, std::move(socket));
-  if (!around_.peers.announce(fd, id_)) return end(Flag::kConnectFailed, cause("announce", errno));
-  const up_tunnelled client{.client = record_.client, .client_port = record_.client_port, .pad = 0, .pad2 = 0};
-  if (record_.inbound && record_.tunnel != UP_TUNNEL_NONE && !around_.peers.announce_client(fd, client))
-    return end(Flag::kConnectFailed, cause("announce", errno));
+  if (!announce(around_.peers, fd, id_, record_)) return end(Flag::kConnectFailed, cause("announce", errno));
   const auto to = net::to_socket_address(record_.server, record_.server_port);
   if (::connect(fd, to.get(), to.size) != 0 && errno != EINPROGRESS)
     return end(Flag::kConnectFailed, cause("connect", errno));

@@ -56,6 +56,8 @@ class Connection final : public DialUser, public TunnelUser {
   void no_dial(Flag flag, const char* details) override { end(flag, details); }
   void on_tunnel(std::unique_ptr<net::Transport> stream) override;
   void no_tunnel(Flag flag, std::string_view details) override { end(flag, std::string(details)); }
+  // ... and not for a socket to dial with.
+  [[nodiscard]] bool waits_for_tunnel() const { return !record_.inbound && record_.tunnel != UP_TUNNEL_NONE; }
   // With a server that is connected already.
   void go_on(std::unique_ptr<net::Transport> server);
   // Both ends, for another who goes on with them; then this is over, and nobody is told.

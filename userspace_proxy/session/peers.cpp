@@ -4,7 +4,15 @@
 #include <netinet/in.h>
 #include <sys/socket.h>
 
+#include "userspace_proxy/session/record.h"
+
 namespace underpass::session {
+
+bool announce(Peers& peers, int dial, std::uint64_t id, const Record& record) {
+  if (!peers.announce(dial, id)) return false;
+  if (!record.inbound || record.tunnel == UP_TUNNEL_NONE) return true;
+  return peers.announce_client(dial, {.client = record.client, .client_port = record.client_port, .pad = 0, .pad2 = 0});
+}
 
 bool SocketOptionPeers::ask(int accepted, up_peer& peer) {
   socklen_t size = sizeof(peer);

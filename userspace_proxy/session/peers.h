@@ -9,6 +9,8 @@
 
 namespace underpass::session {
 
+class Record;
+
 class Peers {
  public:
   virtual ~Peers() = default;
@@ -22,6 +24,10 @@ class Peers {
   // After announce() of a tunnel that was accepted: whose connection came through it.
   virtual bool announce_client(int dial, const up_tunnelled& client) = 0;
 };
+
+// Before connect(): this dial carries the connection `id`, of which `record` tells; and where that came through a
+// tunnel, whose it is.
+bool announce(Peers& peers, int dial, std::uint64_t id, const Record& record);
 
 // UP_SO_PEER, UP_SO_CARRIES and the others of abi.h.
 class SocketOptionPeers final : public Peers {

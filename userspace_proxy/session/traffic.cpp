@@ -100,7 +100,9 @@ void Traffic::end_late_dials() {
   // What ends is moved to another list, so there is a new front.
   while (!starting_.empty() && starting_.front().deadline <= loop_->now()) {
     auto& late = starting_.front();
-    if (late.stage() == Connection::Stage::kWaitsForDial)
+    if (late.stage() == Connection::Stage::kWaitsForDial && late.waits_for_tunnel())
+      late.end(Flag::kConnectFailed, "tunnel: timeout");
+    else if (late.stage() == Connection::Stage::kWaitsForDial)
       late.end(Flag::kNoDial, "no socket to dial with came in time");
     else
       late.end(Flag::kConnectFailed, "connect: timeout");
@@ -208,7 +210,7 @@ void Traffic::relay(std::unique_ptr<net::Transport> client, NetnsCookie id, std:
 }
 
 void Traffic::find_server(Connection& connection) {
-  if (!connection.record().inbound && connection.record().tunnel != UP_TUNNEL_NONE)
+  if (connection.waits_for_tunnel())
     http_.tunnels().open(connection);
   else
     find_dial(connection);
@@ -299,7 +301,7 @@ void Traffic::on_connected(Connection& connection) {
 
 void Traffic::on_ended(Connection& connection) {
   forget_dial(connection);
-  if (!connection.is_open && connection.record().tunnel != UP_TUNNEL_NONE) http_.tunnels().forget(connection);
+  if (!connection.is_open && connection.waits_for_tunnel()) http_.tunnels().forget(connection);
   log_connection(connection, connection.relay().sent(), connection.relay().received());
   ended_.splice(ended_.end(), connection.is_open ? open_ : starting_, connection.place);
   check_drained();

@@ -79,8 +79,11 @@ void Upstream::use(std::unique_ptr<net::Transport> server) {
 void Upstream::dial(UniqueFd socket) {
   stage_ = Stage::kConnecting;
   if (group_.waiting.empty()) return end(RequestFlag::kNone, "");  // nobody waits any more
-  const bool may = group_.key.errand ? host_.peers().announce_errand(socket.get())
-                                     : host_.peers().announce(socket.get(), group_.waiting.front()->carried());
+  const auto& user = *group_.waiting.front();
+  const auto* record = user.for_whom();
+  const bool may = group_.key.errand   ? host_.peers().announce_errand(socket.get())
+                   : record == nullptr ? host_.peers().announce(socket.get(), user.carried())
+                                       : announce(host_.peers(), socket.get(), user.carried(), *record);
   if (!may) return fail(errno);
   const auto to = net::to_socket_address(group_.key.server, group_.key.port);
   if (::connect(socket.get(), to.get(), to.size) != 0 && errno != EINPROGRESS) return fail(errno);
