@@ -56,10 +56,10 @@ static __always_inline void up_decide(struct bpf_sock *sk, const struct up_pod *
 		me->why = UP_WHY_KERNEL;
 	else if (up_task_has_io_uring())
 		me->why = UP_WHY_IO_URING;
-	else if (led)
-		me->why = up_leg_why(client, client);
 	else if (me->errand || (me->carries && me->tunnel))
 		me->why = UP_WHY_WORKER; /* another worker, or nobody's pod, is at the other end */
+	else if (led)
+		me->why = up_leg_why(client, client);
 	else if (me->carries)
 		me->why = up_leg_why(server, client);
 	else if (me->way == UP_WAY_PROXIED)
