@@ -364,6 +364,7 @@ Answer explain(const ExplainRequest& request, const ExplainInput& input) {
   const Way way = tcp ? way_to_any(*client, pods, ends, {input.excluded, input.workers, input.remotes})
                       : Way{UP_WAY_DIRECT, "UDP is never short-circuited"};
   out["way"] = name_of(way.way);
+  if (way.refused) out["verdict"] = "deny";
   std::string reason = (service.empty() ? "" : service + ": ") + way.reason;
   // The address of a Service at another port leads nowhere; one that two Services claim has one owner.
   if (target->service == nullptr) {

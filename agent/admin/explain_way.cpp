@@ -100,7 +100,7 @@ Way way_to(const PodStatus& client, const PodIndex& pods, const Backend& end, co
     const std::string why = "Pod " + remote->pod.to_string() + " is reached through a tunnel (HBONE)";
     // Not by plain TCP in place of it.
     if (!interception.workers.contains(client.netns_cookie))
-      return {UP_WAY_PROXIED, why + ", and no worker is there: it is refused"};
+      return {UP_WAY_PROXIED, why + ", and no worker is there: it is refused", true};
     return {UP_WAY_PROXIED, why};
   }
   if (client.capture && !client.inbound_only && !client.tunnel_only && !own) captors.add(client, interception);
@@ -118,6 +118,7 @@ Way way_from_outside_to(const PodStatus& client, const PodIndex& pods, const Bac
 
 struct Count {
   std::size_t number = 0;
+  std::size_t refused = 0;
   std::string first_reason;
 };
 
@@ -126,6 +127,7 @@ using Counts = std::array<Count, 3>;
 
 void add(Counts& counts, Way way) {
   auto& count = counts.at(way.way);
+  if (way.refused) ++count.refused;
   if (count.number++ == 0) count.first_reason = std::move(way.reason);
 }
 
@@ -153,7 +155,7 @@ Way way_to_any(const PodStatus& client, const PodIndex& pods, const std::vector<
     if (count.number < ends.size()) return {way, count.first_reason + others_of(counts, way, ends.size())};
     if (way == UP_WAY_SHORT_CIRCUIT)
       return {way, "all " + all + " backends are enrolled pods of this node with short-circuit on, as the client is"};
-    return {way, count.first_reason + " (and likewise of all " + all + " backends)"};
+    return {way, count.first_reason + " (and likewise of all " + all + " backends)", count.refused == count.number};
   }
   return {};
 }

@@ -19,6 +19,7 @@ namespace underpass::admin {
 struct Way {
   up_way way = UP_WAY_DIRECT;
   std::string reason;
+  bool refused = false;  // a worker alone may dial there, and none is there
 };
 
 // What decides beside the pods themselves.

@@ -77,7 +77,8 @@ const char* const kPodsMore = R"~(Columns:
   NAMESPACE, NAME  the pod
   IPS              its addresses, the primary one first
   ENROLLED         yes: its connections are seen and decided; no: they are as without Underpass
-  CAPTURE          always: its TCP connections go through a worker (annotation underpass.dev/capture); none
+  CAPTURE          always: its TCP connections go through a worker (annotation underpass.dev/capture); inbound: those
+                   that others dial do; tunnel: those with pods that tunnels lead to do; none
   SHORT-CIRCUIT    on; off; learning: off until it is known to be safe for this workload
   WHY              of an enrolled pod: where its short-circuit mode comes from, which in mode auto is what was learned, or
                    how far learning has come; else why it is not enrolled
@@ -97,7 +98,8 @@ const char* const kConnectionsMore = R"(Columns:
   FROM, SOURCE     the client's pod and address
   TO, DESTINATION  the server's
   SERVICE          the Service through which it was dialled; the JSON has the address that was dialled too
-  WAY              direct: plain kernel TCP; short-circuit: socket to socket; proxied: through a worker
+  WAY              direct: plain kernel TCP; short-circuit: socket to socket; proxied: through a worker; (hbone): and
+                   through a tunnel between two
   STATE            TCP's, at the client's end if that is seen, else at the server's
   SENT, RECEIVED   payload, from the client's point of view
   SHORT-CIRCUITED  how much of both went socket to socket

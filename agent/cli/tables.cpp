@@ -145,6 +145,13 @@ class MapPrinter {
   bool blocks_ = false;
 };
 
+// "proxied (hbone)" where a tunnel is part of it.
+std::string way_of(const json::value& connection) {
+  const std::string tunnel = text_at(connection, {"tunnel"});
+  const bool none = tunnel.empty() || tunnel == "none" || tunnel == "-";
+  return text_at(connection, {"way"}) + (none ? "" : " (" + tunnel + ")");
+}
+
 }  // namespace
 
 std::string status_text(const json::value& status) {
@@ -215,10 +222,9 @@ Table connections_table(const json::value& connections, admin::WallTime now) {
     if (source == nullptr) source = &kNothing;
     if (destination == nullptr) destination = &kNothing;
     table.add({text_at(row, {"id"}), pod_of(*source), endpoint_of(*source), pod_of(*destination),
-               endpoint_of(*destination), text_at(*destination, {"service"}), text_at(row, {"way"}),
-               text_at(row, {"state"}), bytes_at(row, {"bytesSent"}), bytes_at(row, {"bytesReceived"}),
-               bytes_at(row, {"bytesShortCircuited"}), text_at(row, {"fallbackReason"}),
-               age_of(text_at(row, {"startedAt"}), now)});
+               endpoint_of(*destination), text_at(*destination, {"service"}), way_of(row), text_at(row, {"state"}),
+               bytes_at(row, {"bytesSent"}), bytes_at(row, {"bytesReceived"}), bytes_at(row, {"bytesShortCircuited"}),
+               text_at(row, {"fallbackReason"}), age_of(text_at(row, {"startedAt"}), now)});
   }
   return table;
 }

@@ -8,9 +8,11 @@
 #include "kernel.h"
 #include "pods.h"
 #include "policy.h"
+#include "remotes.h"
 #include "services.h"
 #include "short_circuit.h"
 #include "sources.h"
+#include "workers.h"
 
 struct up_pod pod_a = {}, pod_b = {};
 struct up_end client = {}, server = {};
@@ -134,6 +136,46 @@ int policy_decide(struct __sk_buff *ctx)
 	would_not_allow = verdict.would_not_allow;
 	bypassed = verdict.bypassed;
 	result = verdict.allowed;
+	return 0;
+}
+
+__u32 remote_identity = 0, remote_workload = 0;
+
+/* How `address` is reached at the server's port. */
+SEC("syscall")
+int remote_of(void *ctx)
+{
+	struct up_remote_facts remote = {};
+
+	up_remote_read(&address, server.port, &remote);
+	remote_identity = remote.identity;
+	remote_workload = remote.workload;
+	result = remote.tunnel;
+	return 0;
+}
+
+struct up_conn conn = {};
+__u32 wanted_port = 0, wanted_tunnel = 0, wanted_direction = 0;
+
+/* 1: the record is one of those that are told and counted. */
+SEC("syscall")
+int is_told(void *ctx)
+{
+	result = up_is_told(&conn);
+	return 0;
+}
+
+/* Where a connection that a worker accepted wanted to go; 0: it may carry it nowhere. */
+SEC("syscall")
+int wanted_of(void *ctx)
+{
+	struct up_wanted wanted;
+
+	result = up_is_for_worker(&conn);
+	up_wanted_of(&conn, &wanted);
+	wanted_port = wanted.port;
+	wanted_tunnel = wanted.tunnel;
+	wanted_direction = wanted.direction;
 	return 0;
 }
 

@@ -65,10 +65,12 @@ class Mesh {
                                      .conflicts = conflicts_,
                                      .excluded = excluded,
                                      .workers = workers,
-                                     .policy_of = [this](const PodStatus& pod) {
-                                       const auto found = policies.find(pod.id);
-                                       return found == policies.end() ? nullptr : found->second;
-                                     }});
+                                     .policy_of =
+                                         [this](const PodStatus& pod) {
+                                           const auto found = policies.find(pod.id);
+                                           return found == policies.end() ? nullptr : found->second;
+                                         },
+                                     .remotes = &remotes});
   }
   json::object answer(const char* to, const char* protocol = "tcp", const char* from = "shop/client") const {
     return ask(from, to, protocol).value().as_object();
@@ -88,6 +90,7 @@ class Mesh {
   std::map<NamespacedName, std::shared_ptr<const compile::PolicySet>> policies;  // by pod
   std::set<compile::ExcludedPort> excluded;
   std::set<NetnsCookie> workers{1};  // all pods of this node
+  compile::Remotes remotes;
 
  private:
   void add(const char* name, std::uint16_t port, const char* address, std::vector<compile::Backend> backends) {
@@ -280,6 +283,36 @@ TEST_CASE("explain: what is dialled of a captured pod goes through its worker") 
   mesh.client().capture = false;
   mesh.server().enrolled = false;
   CHECK(mesh.answer("10.0.0.2:9001").at("way") == "direct");
+}
+
+TEST_CASE("explain: where a tunnel leads it goes through a worker, and without one not at all") {
+  Mesh mesh;
+  const compile::Remote far{.pod = {"away", "far"}, .identity = 5, .workload = 6, .tunnel = model::Tunnel::kHbone};
+  auto plain = far;
+  plain.tunnel = model::Tunnel::kNone;
+  mesh.remotes = {{{ip("10.1.0.8"), 0}, far}, {{ip("10.1.0.8"), 9000}, plain}};
+  CHECK(mesh.answer("10.1.0.8:80").at("way") == "direct");  // of a pod that speaks no HBONE
+  mesh.client().tunnels = mesh.client().capture = mesh.client().tunnel_only = true;
+  const std::string why = "Pod away/far is reached through a tunnel (HBONE)";
+  CHECK(mesh.answer("10.1.0.8:80").at("way") == "proxied");
+  CHECK(mesh.answer("10.1.0.8:80").at("verdict") == "allow");
+  CHECK(mesh.reason("10.1.0.8:80") == why);
+  CHECK(mesh.answer("10.1.0.8:9000").at("way") == "direct");
+  CHECK(mesh.answer("10.1.0.9:80").at("way") == "direct");
+  // A worker for tunnels alone is in the way of nothing else, at either end.
+  CHECK(mesh.answer("10.0.0.2:80").at("way") == "short-circuit");
+  mesh.server().tunnels = mesh.server().capture = mesh.server().tunnel_only = true;
+  CHECK(mesh.answer("10.0.0.2:80").at("way") == "short-circuit");
+  CHECK(mesh.answer("far:80").at("way") == "direct");
+  CHECK(mesh.reason("far:80").ends_with("; 1 of 2 backends would be proxied"));
+
+  mesh.workers.clear();
+  CHECK(mesh.answer("10.1.0.8:80").at("verdict") == "deny");
+  CHECK(mesh.reason("10.1.0.8:80") == why + ", and no worker is there: it is refused");
+  CHECK(mesh.answer("10.1.0.8:9000").at("verdict") == "allow");
+  CHECK(mesh.answer("far:80").at("verdict") == "allow");  // one of two
+  mesh.remotes[{ip("10.1.0.9"), 0}] = far;
+  CHECK(mesh.answer("far:80").at("verdict") == "deny");
 }
 
 TEST_CASE("explain: where a worker decides by HTTP, that is said; without one it is a denial") {

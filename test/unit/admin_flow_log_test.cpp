@@ -74,7 +74,7 @@ std::string summary(const admin::FlowLog& log, std::uint64_t since) {
 TEST_CASE("flow view: all fields") {
   CHECK(text_of(closed()) ==
         compact(R"({"seq": 7, "time": "1970-01-02T00:00:03.750Z", "kind": "connection", "event": "closed",
-    "id": "18446744073709551615", "protocol": "tcp", "way": "direct",
+    "id": "18446744073709551615", "protocol": "tcp", "way": "direct", "tunnel": "none",
     "source": {"ip": "10.0.0.7", "port": 40000, "namespace": "shop", "pod": "web",
                "identity": "spiffe://cluster.local/ns/shop/sa/web"},
     "destination": {"ip": "10.0.1.9", "port": 8080, "namespace": null, "pod": null, "identity": null,
@@ -94,7 +94,7 @@ TEST_CASE("flow view: of a refused one the client and what it dialled are known"
   flow.client_netns = 12;
   CHECK(text_of(flow) == compact(R"({"seq": 7, "time": "1970-01-02T00:00:01.000Z", "kind": "connection",
     "event": "refused", "id": null,
-    "protocol": "udp", "way": null,
+    "protocol": "udp", "way": null, "tunnel": "none",
     "source": {"ip": null, "port": null, "namespace": "shop", "pod": "web",
                "identity": "spiffe://cluster.local/ns/shop/sa/web"},
     "destination": {"ip": null, "port": null, "namespace": null, "pod": null, "identity": null,
@@ -113,7 +113,7 @@ TEST_CASE("flow view: one that is denied has the policy, and which side was aske
   flow.sent = flow.received = 0;
   CHECK(text_of(flow, "AuthorizationPolicy shop/web rules[0]") ==
         compact(R"({"seq": 7, "time": "1970-01-02T00:00:03.750Z", "kind": "connection", "event": "denied", "id": null,
-    "protocol": "tcp", "way": null,
+    "protocol": "tcp", "way": null, "tunnel": "none",
     "source": {"ip": "10.0.0.7", "port": null, "namespace": "shop", "pod": "web",
                "identity": "spiffe://cluster.local/ns/shop/sa/web"},
     "destination": {"ip": "10.0.1.9", "port": 8080, "namespace": null, "pod": null, "identity": null, "service": null},

@@ -107,10 +107,10 @@ TEST_CASE("pods view") {
     {"namespace": "shop", "name": "web", "ip": "10.0.0.7", "ips": ["10.0.0.7", "fd00::7"],
      "identity": "spiffe://cluster.local/ns/shop/sa/web", "netnsCookie": "18446744073709551615", "enrolled": true,
      "refused": false, "reason": null, "shortCircuit": "on", "shortCircuitReason": "annotation on Namespace",
-     "capture": "always", "captureReason": "annotation on Pod", "owner": "Deployment/web", "images": ["web:1", "log:1"]},
+     "capture": "always", "captureReason": "annotation on Pod", "tunnel": "none", "owner": "Deployment/web", "images": ["web:1", "log:1"]},
     {"namespace": "shop", "name": "old", "ip": null, "ips": [], "identity": null, "netnsCookie": null,
      "enrolled": false, "refused": true, "reason": "netns /var/run/netns/old: not found", "shortCircuit": "off",
-     "shortCircuitReason": "not enrolled", "capture": "none", "captureReason": null, "owner": null, "images": []}])"));
+     "shortCircuitReason": "not enrolled", "capture": "none", "captureReason": null, "tunnel": "none", "owner": null, "images": []}])"));
 }
 
 TEST_CASE("pods view: the modes") {
@@ -156,6 +156,19 @@ TEST_CASE("pods view: what was learned, and how far learning has come") {
   CHECK(reason() == "splice seen on 2026-03-01: stays on TCP");
   pod.enrolled = false;
   CHECK(reason() == "not enrolled");
+}
+
+TEST_CASE("pods view: who speaks HBONE, and for whom it is all that a worker is for") {
+  PodStatus pod = web();
+  const auto row = [&] { return admin::pods_view(std::span(&pod, 1), learn::Workloads()).at(0).as_object(); };
+  pod.tunnels = true;
+  CHECK(row().at("tunnel") == "hbone");
+  CHECK(row().at("capture") == "always");
+  pod.tunnel_only = true;
+  CHECK(row().at("capture") == "tunnel");
+  pod.enrolled = false;
+  CHECK(row().at("tunnel") == "none");
+  CHECK(row().at("capture") == "none");
 }
 
 TEST_CASE("relearn view: the workload and its pods") {
@@ -223,6 +236,54 @@ TEST_CASE("connections view: of what a worker takes, one row with the ends that 
   leg.record.original_port = htons(40000);
   const std::vector<dataplane::Connection> all{leg, taken, leg};
   CHECK(admin::connections_view(all, admin::PodIndex({}), admin::ClockOffset(hours(24))).size() == 1);
+}
+
+TEST_CASE("connections view: tunnels are nobody's connections, and what they brought is told with its client") {
+  model::Snapshot snapshot;
+  snapshot.pods[{"away", "far"}] = {.id = {"away", "far"}, .node_name = "node-b", .service_account = "far"};
+  snapshot.pods.begin()->second.ips = {ip("10.0.1.9")};
+  snapshot.pods.begin()->second.tunnel = model::Tunnel::kHbone;
+  compile::RemoteCompiler remotes;
+  compile::IdentityNumbers numbers;
+  compile::Compiled none;
+  remotes.update(snapshot, {}, "node-a", none, numbers);
+  const std::vector<PodStatus> pods{web()};
+  const admin::PodIndex index(pods, &remotes);
+  const auto rows = [&](const dataplane::Connection& one) {
+    return admin::connections_view(std::span(&one, 1), index, admin::ClockOffset(hours(24)));
+  };
+  const std::string far = R"({"ip": "10.0.1.9", "port": 40000, "namespace": "away", "pod": "far", "identity": )";
+
+  dataplane::Connection brought = connection();
+  brought.record.way = UP_WAY_PROXIED;
+  brought.record.end[UP_CLIENT] = end_of("127.0.0.9", 5000, web().netns_cookie, UP_TCP_ESTABLISHED);
+  brought.record.end[UP_SERVER] = end_of("10.0.0.7", 80, web().netns_cookie, UP_TCP_ESTABLISHED);
+  brought.record.carries = 9;
+  brought.record.original = ip("10.0.1.9").to_abi();
+  brought.record.original_port = htons(40000);
+  CHECK(rows(brought).empty());  // a leg of what another record tells
+  brought.record.tunnel = UP_TUNNEL_HBONE;
+  REQUIRE(rows(brought).size() == 1);
+  const auto row = rows(brought).at(0).as_object();
+  CHECK(json::serialize(row.at("source")) == compact(far + R"("spiffe://cluster.local/ns/away/sa/far"})"));
+  CHECK(row.at("destination").at("pod") == "web");
+  CHECK(row.at("destination").at("port") == 80);
+  CHECK(row.at("tunnel") == "hbone");
+
+  dataplane::Connection dialled = connection();
+  dialled.record.original = ip("10.0.1.9").to_abi();
+  dialled.record.original_port = htons(40000);
+  dialled.record.tunnel = UP_TUNNEL_HBONE;
+  CHECK(json::serialize(rows(dialled).at(0).at("destination")) ==
+        compact(far + R"("spiffe://cluster.local/ns/away/sa/far", "service": null})"));
+  dialled.record.tunnel = UP_TUNNEL_NONE;  // an address proves nothing
+  CHECK(json::serialize(rows(dialled).at(0).at("destination")) == compact(far + R"(null, "service": null})"));
+
+  for (const int end : {UP_CLIENT, UP_SERVER}) {
+    dataplane::Connection tunnel = connection();
+    tunnel.record.end[end].worker = UP_TUNNELS;
+    CHECK(rows(tunnel).empty());
+  }
 }
 
 TEST_CASE("connections view: who is at an end") {

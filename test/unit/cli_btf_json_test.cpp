@@ -95,7 +95,7 @@ TEST_CASE("btf json: the keys and values of abi.h") {
   CHECK(decoded("up_sk", sk) == compact(R"({"conn": "9", "carries": "8", "original_netns": "12",
     "original": "10.0.0.9", "original_port": 443, "led": 0, "way": "direct", "end": 1, "why": "other-sockmap", "service": 3,
     "dialled_port": 80, "backend_port": 8080, "dialled": "10.96.0.1", "backend": "10.0.0.7", "alone": 0,
-    "errand": 0})"));
+    "errand": 0, "tunnel": 0, "workload": 0})"));
 
   CHECK(decoded("up_excluded_key", up_excluded_key{.netns_cookie = 12, .port = htons(80), .inbound = 1, .pad = 0}) ==
         R"({"netns_cookie":"12","port":80,"inbound":1})");
@@ -155,7 +155,7 @@ TEST_CASE("btf json: Services, with protocols and flags by name") {
   CHECK(decoded("up_udp", up_udp{.dialled = address("10.96.0.10"), .port = htons(53), .service = 3}) ==
         R"({"dialled":"10.96.0.10","port":53,"service":3})");
   CHECK(decoded("up_traffic_key", up_traffic_key{.client_netns = 1, .server_netns = 2, .service = 3}) ==
-        R"({"client_netns":"1","server_netns":"2","service":3})");
+        R"({"client_netns":"1","server_netns":"2","service":3,"workload":0,"tunnel":0})");
 }
 
 TEST_CASE("btf json: names of enumerators are those of abi_names.h") {

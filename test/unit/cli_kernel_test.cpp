@@ -199,7 +199,7 @@ TEST_CASE("map dump: Services") {
   maps.put("up_traffic", up_traffic_key{.client_netns = 1, .server_netns = 2, .service = 3},
            up_traffic{.opened = 2, .closed = 1, .sent = 10, .received = 20});
   CHECK(json::serialize(maps.dump("up_traffic").at("entries")) == compact(R"([
-    {"key": {"client_netns": "1", "server_netns": "2", "service": 3},
+    {"key": {"client_netns": "1", "server_netns": "2", "service": 3, "workload": 0, "tunnel": 0},
      "value": {"opened": 2, "closed": 1, "sent": 10, "received": 20, "brief": 0}}])"));
 }
 

@@ -16,7 +16,7 @@ Decoded<model::Pod> decode(const std::string& yaml, bool netns_annotation = true
   const auto documents = parse_yaml(yaml);
   REQUIRE_MESSAGE(documents.has_value(), yaml);
   REQUIRE(documents->size() == 1);
-  return decode_pod(documents->front().value, {.netns_annotation = netns_annotation});
+  return decode_pod(documents->front().value, {.netns_annotation = netns_annotation, .tunnels_by_label = true});
 }
 
 // A pod "shop/web" with these fields beside its name.
@@ -108,6 +108,13 @@ TEST_CASE("pod: what is absent, null or empty has its default") {
   CHECK(good("",
              "spec: {nodeName: '', serviceAccountName: '', hostNetwork: false, containers: []}, "
              "status: {podIP: '', podIPs: [], phase: ''}") == plain);
+}
+
+TEST_CASE("pod: what it speaks to other nodes follows from labels in a folder, and is nothing where others tell it") {
+  CHECK_FALSE(good("").tunnel);
+  const auto documents = parse_yaml(pod_with("", ""));
+  REQUIRE(documents.has_value());
+  CHECK(decode_pod(documents->front().value, {}).value().tunnel == model::Tunnel::kNone);
 }
 
 TEST_CASE("pod: addresses") {
@@ -319,6 +326,8 @@ TEST_CASE("pod: what is wrong is said by object, path and cause") {
        "metadata.annotations[underpass.dev/short-circuit-peers]: \"all\": must be one of namespace, mesh"},
       {"annotations: {underpass.dev/capture: never}", "",
        "metadata.annotations[underpass.dev/capture]: \"never\": must be one of auto, always"},
+      {"annotations: {underpass.dev/local-mtls: always}", "",
+       "metadata.annotations[underpass.dev/local-mtls]: \"always\": must be one of auto, required"},
       {"annotations: {underpass.dev/capture: true}", "",
        "metadata.annotations[underpass.dev/capture]: true: must be a string (put it in quotes)"},
       {"annotations: {underpass.dev/netns: web}", "",

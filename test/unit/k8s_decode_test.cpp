@@ -187,6 +187,8 @@ TEST_CASE("decode: mesh settings") {
         ShortCircuitPeers::kNamespace);
   CHECK(settings_of("annotations: {underpass.dev/capture: always}").capture == model::Capture::kAlways);
   CHECK(settings_of("annotations: {underpass.dev/capture: auto}").capture == model::Capture::kAuto);
+  CHECK(settings_of("annotations: {underpass.dev/local-mtls: required}").local_mtls == model::LocalMtls::kRequired);
+  CHECK(settings_of("annotations: {underpass.dev/local-mtls: auto}").local_mtls == model::LocalMtls::kAuto);
   // A label where an annotation belongs, and the other way round, are somebody else's.
   CHECK(settings_of("annotations: {underpass.dev/mesh: enabled}, labels: {underpass.dev/short-circuit: on}") ==
         model::MeshSettings{});

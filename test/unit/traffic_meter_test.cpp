@@ -13,7 +13,8 @@ using Row = TrafficMeter::Row;
 namespace {
 
 Row row(std::uint64_t client, std::uint64_t server, std::uint32_t service, up_traffic traffic) {
-  return {{.client_netns = client, .server_netns = server, .service = service, .pad = 0}, traffic};
+  return {{.client_netns = client, .server_netns = server, .service = service, .workload = 0, .tunnel = 0, .pad = 0},
+          traffic};
 }
 
 std::optional<TrafficPeer> peer(NetnsCookie cookie) {
@@ -83,14 +84,56 @@ TEST_CASE("traffic: Istio's names, labels and directions") {
         "destination_service=sql.data.svc.cluster.local\n"
         "destination_service_name=sql\n"
         "destination_service_namespace=data\n"
+        "connection_security_policy=none\n"
         "request_protocol=tcp\n"
-        "response_flags=-\n"
-        "connection_security_policy=none\n");
+        "response_flags=-\n");
   using Values = std::map<std::string, double>;
   CHECK(values(meter, kSent) == Values{{"source/web/unknown/sql", 2000}});  // what the server sent
   CHECK(values(meter, kReceived) == Values{{"source/web/unknown/sql", 10}});
   CHECK(values(meter, kOpened) == Values{{"source/web/unknown/sql", 2}});
   CHECK(values(meter, kClosed) == Values{{"source/web/unknown/sql", 1}});
+}
+
+TEST_CASE("traffic: a pod of another node has its workload's names, and through a tunnel its principal") {
+  TrafficMeter meter;
+  const auto far_row = [](std::uint64_t client, std::uint64_t server, std::uint32_t workload, up_tunnel tunnel) {
+    auto out = row(client, server, 0, {.opened = 1});
+    out.first.workload = workload;
+    out.first.tunnel = tunnel;
+    return out;
+  };
+  const auto find = [](std::uint32_t number) {
+    return number == 5 ? std::optional(TrafficPeer{.workload = "far", .ns = "away", .principal = "spiffe://td/far"})
+                       : std::nullopt;
+  };
+  const auto series = [&] {
+    std::vector<std::string> out;
+    for (const auto& family : meter.collect()) {
+      if (family.name != kOpened) continue;
+      for (const auto& metric : family.metric) {
+        std::map<std::string, std::string> labels;
+        for (const auto& label : metric.label) labels[label.name] = label.value;
+        out.push_back(labels["reporter"] + " " + labels["source_workload"] + " " + labels["source_principal"] + " " +
+                      labels["destination_workload"] + " " + labels["destination_principal"] + " " +
+                      labels["connection_security_policy"]);
+      }
+    }
+    std::ranges::sort(out);
+    return out;
+  };
+  const std::vector<Row> rows{far_row(1, 0, 5, UP_TUNNEL_HBONE), far_row(1, 0, 5, UP_TUNNEL_NONE),
+                              far_row(0, 3, 5, UP_TUNNEL_HBONE), far_row(1, 0, 6, UP_TUNNEL_HBONE),
+                              far_row(1, 3, 5, UP_TUNNEL_HBONE)};
+  meter.observe(rows, peer, service, find);
+  const std::vector<std::string> wanted{
+      "destination far spiffe://td/far db spiffe://td/ns/data/sa/db mutual_tls",
+      "destination web spiffe://td/ns/shop/sa/web db spiffe://td/ns/data/sa/db mutual_tls",
+      "source web spiffe://td/ns/shop/sa/web db spiffe://td/ns/data/sa/db mutual_tls",
+      "source web spiffe://td/ns/shop/sa/web far spiffe://td/far mutual_tls",
+      "source web spiffe://td/ns/shop/sa/web far unknown none",
+      "source web spiffe://td/ns/shop/sa/web unknown unknown mutual_tls",
+  };
+  CHECK(series() == wanted);
 }
 
 TEST_CASE("traffic: each enrolled end reports, and pods of one workload are one series") {

@@ -4,8 +4,10 @@
 // a command, and a line is the answer. For other namespaces than "shop" it becomes the real worker.
 //
 //   peer                                          its connection's id and pod
-//   dial FAMILY NETNS CARRIES IP PORT HOW WHICH    NETNS, CARRIES: number or "own"; CARRIES: or "none"; WHICH: "new" or
-//                                                 "last" (the socket of the last dial)
+//   known                                         who is at its ends, as UP_SO_PEER says
+//   dial FAMILY NETNS CARRIES IP PORT HOW WHICH [CLIENT PORT]
+//                                                 NETNS, CARRIES: number or "own"; CARRIES: or "none"; WHICH: "new" or
+//                                                 "last" (the socket of the last dial); CLIENT: UP_SO_CLIENT
 //   finish ID                                     closes its end of that client's connection
 //   last bind|listen|send TEXT|close              with the socket of the last dial
 //   call NAME                                     system_calls.h
@@ -13,6 +15,7 @@
 //   flood TEXT COUNT                              so often, waiting for room
 //   claim NETNS|lie NETNS                         to the next agent: to have that pod's listeners; no descriptors, or
 //   wrong deaf                                          answers no agent any more eat MEGABYTES of memory
+#include <arpa/inet.h>
 #include <netinet/in.h>
 #include <poll.h>
 #include <sys/mman.h>
@@ -33,6 +36,8 @@
 #include "test/netns/hostile/system_calls.h"
 #include "test/netns/hostile/worker_socket.h"
 #include "underpass/abi.h"
+#include "underpass/abi_names.h"
+#include "underpass/ip_address.h"
 #include "underpass/packet_socket.h"
 #include "underpass/worker_codec.h"
 #include "userspace_proxy/sandbox/sandbox.h"
@@ -194,6 +199,7 @@ class HostileWorker {
     if (verb == "dial") return dial(client, words);
     std::getline(words >> std::ws, rest);
     if (verb == "peer") return peer(client);
+    if (verb == "known") return tell_ends(client);
     if (verb == "last") return use_last(rest);
     if (verb == "finish") return finish(std::stoull(rest));
     if (verb == "call") return try_system_call(rest);
@@ -239,11 +245,26 @@ class HostileWorker {
     return "id=" + std::to_string(known->id) + " netns=" + std::to_string(client.netns);
   }
 
+  static std::string tell_ends(const Client& client) {
+    const auto known = ask(client);
+    if (!known) return "unknown";
+    const auto at = [](const up_addr& addr, __be16 port) {
+      return IpAddress(addr).to_string() + " " + std::to_string(ntohs(port));
+    };
+    return std::string(name_of(static_cast<up_direction>(known->direction))) + " from " +
+           at(known->client, known->client_port) + " to " + at(known->server, known->server_port) + " " +
+           known->server_namespace + "/" + known->server_pod + " tunnel " +
+           std::string(name_of(static_cast<up_tunnel>(known->tunnel))) +
+           (known->server_identity >= UP_IDENTITY_FIRST_ACCOUNT ? " of an account" : "") +
+           (known->client_netns != 0 ? " attested" : "");
+  }
+
   std::string dial(const Client& client, std::istringstream& words) {
     int family = 0;
     std::string netns, carries, which;
     DialTry what;
     if (!(words >> family >> netns >> carries >> what.ip >> what.port >> what.how >> which)) return "usage";
+    words >> what.client_ip >> what.client_port;
     if (carries == "own") {
       if (const auto known = ask(client)) what.carries = known->id;
     } else if (carries == "errand") {

@@ -28,7 +28,7 @@ std::string Dialogue::ask(const std::string& command) const {
 std::string Dial::to_string() const {
   const int family = socket_family != 0 ? socket_family : ip.contains(':') ? 6 : 4;
   return "dial " + std::to_string(family) + " " + netns + " " + carries + " " + ip + " " + std::to_string(port) + " " +
-         how + " " + which;
+         how + " " + which + (client.empty() ? "" : " " + client);
 }
 
 std::string ip_of(const Address& address) {

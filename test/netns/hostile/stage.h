@@ -37,6 +37,7 @@ struct Dial {
   std::string netns = "own";
   std::string which = "new";
   int socket_family = 0;  // 0: that of the address
+  std::string client{};   // "IP PORT": of whom it is said to be
 
   [[nodiscard]] std::string to_string() const;
 };

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "test/netns/hostile/worker_socket.h"
 
+#include <arpa/inet.h>
 #include <poll.h>
 #include <sys/socket.h>
 #include <sys/uio.h>
@@ -10,6 +11,7 @@
 
 #include "test/support/pod_net.h"
 #include "underpass/abi.h"
+#include "underpass/ip_address.h"
 
 namespace underpass::test {
 namespace {
@@ -75,6 +77,12 @@ std::string try_dial(int fd, const DialTry& what) {
   if (what.errand) {
     const std::uint32_t on = 1;
     said += "announced=" + outcome(::setsockopt(fd, SOL_IP, UP_SO_ERRAND, &on, sizeof(on)) == 0) + " ";
+  }
+  if (!what.client_ip.empty()) {
+    up_tunnelled client{};
+    client.client = IpAddress::parse(what.client_ip).value().to_abi();
+    client.client_port = htons(what.client_port);
+    said += "claimed=" + outcome(::setsockopt(fd, SOL_IP, UP_SO_CLIENT, &client, sizeof(client)) == 0) + " ";
   }
   int error = open_connection(fd, what);
   if (error == EINPROGRESS) {

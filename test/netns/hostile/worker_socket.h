@@ -19,13 +19,16 @@ std::string outcome(bool done);
 struct DialTry {
   std::optional<std::uint64_t> carries;  // announced first, if any
   bool errand = false;                   // announced instead: that it carries nothing
+  std::string client_ip;                 // said of whom it is (UP_SO_CLIENT), if anybody
+  std::uint16_t client_port = 0;
   std::string ip;
   std::uint16_t port = 0;
   // "connect"; "fastopen", "sendto", "sendmsg": by a send that names the address; "unspec": after it was disconnected.
   std::string how = "connect";
 };
 
-// "announced=EPERM connected=EPERM"; of what is not announced only the second. Waits for the connection to stand.
+// "announced=EPERM claimed=ok connected=EPERM"; of what is not announced or claimed only the rest. Waits for the
+// connection to stand.
 std::string try_dial(int fd, const DialTry& what);
 
 }  // namespace underpass::test
