@@ -77,7 +77,7 @@ TEST_CASE("hostile to its agent: wishes for other pods' sockets are not fulfille
   // What it was given by nobody it has not got for whom it names.
   CHECK(talk.ask(R"(say {"type":"listeners","netns":")" + of_bank + R"(","listeners":[]})") == "ok");
   CHECK(talk.ask(R"(say-with-socket {"type":"listeners","netns":")" + of_bank +
-                 R"(","listeners":[{"inbound":false,"v6":false}]})") == "ok");
+                 R"(","listeners":[{"direction":"outbound","v6":false}]})") == "ok");
   CHECK(talk.ask(R"(say {"type":"report","connections":18446744073709551615,"accepted":0,"ended":{},"acceptPauses":0,)"
                  R"("paused":true,"logLinesLost":0,"dials":{")" +
                  of_bank + R"(":[0,0]}})") == "ok");
