@@ -56,7 +56,10 @@ Keeper::Step Keeper::step() {
   Step step;
   if (entries_.empty()) return step;
   const auto now = this->now();
-  if (now < last_) try_again_at_once();  // the clock went back, and pauses would last as much longer
+  if (now < last_) {  // the clock went back, and pauses would last as much longer
+    try_again_at_once();
+    next_upkeep_ = now;
+  }
   last_ = now;
   look(now, step);
 
@@ -104,7 +107,7 @@ void Keeper::look(WallTime now, Step& step) {
     problem_ = opened.error().message;
     return;
   }
-  next_upkeep_ = now + kLongestPause;  // if it fails
+  next_upkeep_ = opened->problem.empty() ? now : now + kLongestPause;
   if (!std::exchange(problem_, "").empty()) step.news.push_back("ca-good-again folder=" + folder_.path());
   if (!opened->done.empty()) fingerprint_.clear();  // it was of the folder before that
   step.news.insert(step.news.end(), opened->done.begin(), opened->done.end());
@@ -179,9 +182,7 @@ std::vector<Row> Keeper::rows() const {
       Row row{.kind = Kind::kIntermediate, .details = describe(one), .pem = to_pem({&one, 1})};
       row.problem = out_of_time(one, now());
       if (same(one, authority.issuer.certificate) && row.problem.empty()) row.problem = problem_;
-      if (authority.root && same(one, authority.issuer.certificate))
-        row.renewal =
-            row.details->not_before + kBackdated + (row.details->not_after - row.details->not_before - kBackdated) / 2;
+      if (authority.root && same(one, authority.issuer.certificate)) row.renewal = half_life(one);
       out.push_back(std::move(row));
     }
   }

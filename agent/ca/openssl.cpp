@@ -9,8 +9,6 @@
 #include <openssl/pem.h>
 #include <openssl/x509.h>
 
-#include <algorithm>
-
 namespace underpass::ca {
 namespace {
 

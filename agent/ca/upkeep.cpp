@@ -14,11 +14,6 @@ namespace {
 // When a certificate of ours was made.
 WallTime made_at(const CertificatePtr& certificate) { return not_before(certificate) + kBackdated; }
 
-WallTime half_life(const CertificatePtr& certificate) {
-  const auto made = made_at(certificate);
-  return made + (not_after(certificate) - made) / 2;
-}
-
 bool is_over(const CertificatePtr& certificate, WallTime now) { return now >= not_after(certificate); }
 
 Result<Files> intermediate_files(const KeyPair& root, const UpkeepOptions& options, WallTime now) {
@@ -128,6 +123,11 @@ Result<void> make(const Folder& folder, const UpkeepOptions& options, WallTime n
 }
 
 }  // namespace
+
+WallTime half_life(const CertificatePtr& certificate) {
+  const auto made = made_at(certificate);
+  return made + (not_after(certificate) - made) / 2;
+}
 
 Result<Opened> open_authority(const Folder& folder, const UpkeepOptions& options, WallTime now, bool may_make) {
   Opened out;

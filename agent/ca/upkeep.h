@@ -37,6 +37,9 @@ struct Opened {
 // What the folder says, after what had to be done. `may_make`: an empty or missing folder is given a new authority.
 Result<Opened> open_authority(const Folder& folder, const UpkeepOptions& options, WallTime now, bool may_make);
 
+// When an intermediate of our own is renewed.
+WallTime half_life(const CertificatePtr& certificate);
+
 // Begins the replacement of the root. Error: the folder is an operator's, or a replacement is under way.
 Result<void> rotate_root(const Folder& folder, const UpkeepOptions& options, WallTime now);
 

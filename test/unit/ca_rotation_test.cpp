@@ -133,6 +133,19 @@ TEST_CASE("ca rotation: another root by command, with each step after the last h
   CHECK(two.a.rotate_root());  // and again
 }
 
+TEST_CASE("ca rotation: each step comes when it is due") {
+  TwoAgents two({.svid_life = seconds(20), .overlap = seconds(5)});
+  REQUIRE(two.a.rotate_root());
+  two.look();
+  two.pass(seconds(5));
+  CHECK_FALSE(two.has(ca::kNextRootKey));
+  two.pass(seconds(12));
+  two.pass(seconds(12));
+  two.pass(seconds(1));
+  CHECK(roots_in(two.a) == 1);
+  CHECK(roots_in(two.b) == 1);
+}
+
 TEST_CASE("ca rotation: a root that has ended is replaced, at once") {
   TwoAgents two({.root_life = hours(48), .intermediate_life = hours(48)});
   two.now += hours(49);
