@@ -20,6 +20,8 @@ std::string many(const std::string& words) {
   return out;
 }
 
+std::string ip_of(const Address& address) { return address.to_string().substr(0, address.to_string().rfind(':')); }
+
 std::string member(const boost::json::value& line, const char* end, const char* name) {
   return text_of(line.at(end).at(name));
 }
@@ -79,7 +81,7 @@ TEST_CASE("mtls: bytes between nodes arrive, are nobody else's, and are told of 
     said.size = sizeof said.storage;
     REQUIRE_MESSAGE(readable(listener.get(), seconds(10)), nodes.logs());
     const UniqueFd server(::accept4(listener.get(), said.get(), &said.size, SOCK_CLOEXEC));
-    CHECK(said.to_string() == local_address(client.get()).to_string());
+    CHECK(ip_of(said) == ip_of(local_address(client.get())));
     CHECK(receive_exactly(server.get(), words.size()) == words);
     send_all(server.get(), words);
     CHECK(receive_exactly(client.get(), words.size()) == words);
