@@ -70,7 +70,7 @@ TEST_CASE("routing table json: comes back as it went") {
 TEST_CASE("routing table json: what is odd is refused by its path") {
   using Json = boost::json::object;
   CHECK(refusal([](Json&) {}).empty());
-  CHECK(refusal([](Json& o) { o["format"] = 1; }) == "routing table: format: 1: only 2 is known");
+  CHECK(refusal([](Json& o) { o["format"] = 1; }) == "routing table: format: 1: only 3 is known");
   CHECK(refusal([](Json& o) { o.erase("format"); }) == "routing table: format: is missing");
   CHECK(refusal([](Json& o) { o["revision"] = 0; }) ==
         "routing table: revision: 0: must be from 1 to 18446744073709551615");
