@@ -24,7 +24,7 @@ using ServicePort = PortTables::value_type;  // key and table
 
 constexpr std::string_view kClusterDomain = "cluster.local";
 
-std::string quoted(std::string_view text) { return "\"" + std::string(text) + "\""; }
+std::string in_quotes(std::string_view text) { return "\"" + std::string(text) + "\""; }
 
 bool is_dns_name(std::string_view text) {
   return !text.empty() && text.size() <= 254 && text.front() != '.' && !text.contains("..") &&
@@ -114,7 +114,7 @@ std::expected<Target, CommandError> find_named(const ExplainRequest& request, co
   const auto service = service_of_name(request.to.host, request.from.ns);
   if (!service) {
     return refuse(ErrorCode::kNotFound,
-                  quoted(request.to.host) + " is not the name of a Service: give the address that it resolves to");
+                  in_quotes(request.to.host) + " is not the name of a Service: give the address that it resolves to");
   }
   std::string others;
   std::vector<const ServicePort*> ports;  // IPv4 first
@@ -222,7 +222,7 @@ json::value text_or_null(std::string_view text) { return text.empty() ? json::va
 
 Result<Destination> parse_destination(std::string_view text) {
   const auto malformed = [&](std::string_view why) {
-    return fail(quoted(text) + ": " + std::string(why) + " (write NAME:PORT, 10.0.0.1:PORT or [fd00::1]:PORT)");
+    return fail(in_quotes(text) + ": " + std::string(why) + " (write NAME:PORT, 10.0.0.1:PORT or [fd00::1]:PORT)");
   };
   const std::size_t colon = text.rfind(':');
   if (colon == std::string_view::npos) return malformed("has no port");
@@ -243,7 +243,7 @@ Result<Destination> parse_destination(std::string_view text) {
 Result<NamespacedName> parse_pod_name(std::string_view text) {
   const std::size_t slash = text.find('/');
   if (slash == 0 || slash >= text.size() - 1 || text.find('/', slash + 1) != std::string_view::npos)
-    return fail(quoted(text) + ": must be NAMESPACE/NAME");
+    return fail(in_quotes(text) + ": must be NAMESPACE/NAME");
   return NamespacedName{.ns = std::string(text.substr(0, slash)), .name = std::string(text.substr(slash + 1))};
 }
 
@@ -283,7 +283,7 @@ std::expected<std::optional<RequestQuestion>, CommandError> decode_question(cons
     const std::string_view text = header.is_string() ? std::string_view(header.get_string()) : std::string_view();
     const auto colon = text.find(':');
     if (colon == std::string_view::npos || colon == 0)
-      return refuse(ErrorCode::kUsage, "headers: " + quoted(text) + ": must be NAME:VALUE");
+      return refuse(ErrorCode::kUsage, "headers: " + in_quotes(text) + ": must be NAME:VALUE");
     out.headers.emplace_back(lower(text.substr(0, colon)), trimmed(text.substr(colon + 1)));
   }
   return out;
