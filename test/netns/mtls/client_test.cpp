@@ -92,8 +92,7 @@ TEST_CASE("mtls: connections of one pod to one server share a tunnel's connectio
   }
   CHECK(server.connections() == 1);
   server.go_away();
-  CHECK(comes_through(ground));
-  CHECK(server.connections() == 2);
+  CHECK(eventually(seconds(10), [&] { return comes_through(ground) && server.connections() == 2; }));
   for (const UniqueFd& fd : fds) CHECK(echoes(fd.get(), "drained"));
   server.cut();
   for (const UniqueFd& fd : fds) CHECK(ends(fd.get()));
