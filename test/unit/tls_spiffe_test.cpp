@@ -67,6 +67,7 @@ TEST_CASE("spiffe: a certificate has the one URI that it names, and nothing else
             {.uris = {"spiffe://td/ns/a/sa/b"}, .dns = {"web.shop"}, .common_name = "spiffe://td/ns/x/sa/y"})) ==
         "spiffe://td/ns/a/sa/b");
   CHECK(id_of(ca.issue({.common_name = "spiffe://td/ns/a/sa/b"})) == "(no subjectAltName)");
+  CHECK(id_of(ca.issue({.uris = {"spiffe://td/ns/a/sa/b"}, .is_ca = true})) == "(it is an authority's certificate)");
   CHECK(id_of(ca.issue({.dns = {"spiffe://td/ns/a/sa/b"}})) == "(no URI in subjectAltName)");
   CHECK(id_of(ca.issue({.uris = {"spiffe://td/ns/a/sa/b", "spiffe://td/ns/a/sa/c"}})) ==
         "(more than one URI in subjectAltName)");

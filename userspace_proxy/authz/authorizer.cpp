@@ -49,4 +49,9 @@ Verdict Authorizer::decide_tcp(const Known& peer) const {
   return rules_->judge(matched, false);
 }
 
+bool Authorizer::may_pass(const Known& peer) const {
+  assert(peer.bits_);
+  return !rules_->is_closed() && rules_->may_pass(peer.bits_->clauses);
+}
+
 }  // namespace underpass::authz

@@ -100,6 +100,9 @@ class Authorizer {
   // and CUSTOM denies (istiod for a TCP listener: "more restrictive than requested").
   [[nodiscard]] Verdict decide_tcp(const Known& peer) const;
 
+  // Whether there may be a request on this connection that passes. False: nothing can, whatever it turns out to speak.
+  [[nodiscard]] bool may_pass(const Known& peer) const;
+
   // For people: all rules in the order in which they count. It is slow. Of a set that is closed none.
   [[nodiscard]] std::vector<Explanation> explain(const Peer& peer, const Subject& subject) const;
 

@@ -134,6 +134,12 @@ ClauseWords Rules::match_request(ConstWords known, const Subject& subject) const
   return out;
 }
 
+bool Rules::may_pass(ConstWords known) const {
+  ClauseWords whole(known.begin(), known.end());
+  for (std::size_t i = 0; i < whole.size(); ++i) whole[i] &= ~http_[i];
+  return first(whole, Effect::kDeny) == kNone && (!has_allow_ || first(known, Effect::kAllow) != kNone);
+}
+
 ClauseWords Rules::match_tcp(ConstWords known) const {
   ClauseWords out(known.begin(), known.end());
   for (std::size_t i = 0; i < out.size(); ++i) out[i] &= tcp_[i];

@@ -61,12 +61,14 @@ void HttpTraffic::visit_servers(Visit visit) {
 }
 
 void HttpTraffic::use(RoutesPtr routes) {
-  // Whom to believe is another matter now: what lives may end, what is new is judged by it.
-  if (routes->table().trust_bundle != routes_->table().trust_bundle) {
-    tunnels_.renew();
-    visit_servers([](TunnelServer& tunnel) { tunnel.leave(); });
-  }
+  const bool other_roots = routes->table().trust_bundle != routes_->table().trust_bundle;
   routes_ = std::move(routes);
+  // What lives may end. A server's new certificate is nothing to its clients, which come anew with theirs.
+  upstreams_.renew();
+  tunnels_.renew();
+  visit_servers([&](TunnelServer& tunnel) {
+    if (other_roots || !routes_->find_certificate_of(tunnel.pod())) tunnel.leave();
+  });
   visit_all([](HttpConnection& connection) { connection.recheck(); });
 }
 

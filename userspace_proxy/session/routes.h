@@ -51,6 +51,10 @@ class Routes {
     const auto found = identities_.find(identity);
     return found == identities_.end() ? nullptr : found->second;
   }
+  [[nodiscard]] tls::IdentityPtr find_certificate_of(NetnsCookie netns) const {
+    const auto* pod = find_pod(netns);
+    return pod == nullptr ? nullptr : find_certificate(pod->identity);
+  }
   // Null: no policy concerns that pod, or it is not one of this worker's.
   [[nodiscard]] const HttpPolicing* policing_of(NetnsCookie server) const {
     const auto* pod = find_pod(server);

@@ -177,7 +177,8 @@ void Traffic::take_in(const Listening& listening, UniqueFd fd) {
     http_.take_in(std::move(client), id, peer.id, std::move(record), protocol);
 }
 
-// Its node waits to hear whether the server is reached, before it says what is spoken: see on_connected().
+// Its node waits to hear whether the server is reached, before it says what is spoken: see on_connected(). So of what
+// may be HTTP nothing but what no request can change is judged yet.
 void Traffic::on_tunnelled(std::unique_ptr<net::Transport> stream, NetnsCookie id, std::uint64_t tunnel,
                            Record record) {
   counters_.accepted.add();
@@ -222,9 +223,17 @@ bool Traffic::may_relay(const Connection& connection) {
   const auto* policing = routes_->policing_of(record.server_netns);
   if (policing == nullptr) return true;
   const auto known = policing->authorizer.know(peer_of(record));
+  if (may_be_http(connection)) return policing->authorizer.may_pass(known);
   const auto verdict = policing->authorizer.decide_tcp(known);
   requests_.add(record.server_netns, verdict.notices);
   return verdict.kind == authz::Verdict::Kind::kAllow;
+}
+
+// It came through a tunnel, and is looked at when its server is reached.
+bool Traffic::may_be_http(const Connection& connection) const {
+  const auto& record = connection.record();
+  return record.inbound && record.tunnel != UP_TUNNEL_NONE && !connection.is_decided &&
+         routes_->protocol_of(record.server_netns, ntohs(record.server_port)) != PortProtocol::kTcp;
 }
 
 void Traffic::find_dial(DialUser& user) {
@@ -286,9 +295,9 @@ void Traffic::end_waiting(Family& family, Flag flag, const char* details) {
 
 // What came through a tunnel may be HTTP, and is not told of as a connection of TCP then.
 void Traffic::on_connected(Connection& connection) {
-  const auto& record = connection.record();
-  const auto protocol = routes_->protocol_of(record.server_netns, ntohs(record.server_port));
-  if (record.inbound && record.tunnel != UP_TUNNEL_NONE && !connection.is_decided && protocol != PortProtocol::kTcp) {
+  if (may_be_http(connection)) {
+    const auto& record = connection.record();
+    const auto protocol = routes_->protocol_of(record.server_netns, ntohs(record.server_port));
     auto ends = connection.release();
     http_.take_in(std::move(ends.client), connection.pod(), connection.carried(), connection.take_record(), protocol,
                   std::move(ends.server));
@@ -342,6 +351,10 @@ void Traffic::on_not_http(HttpConnection& connection, std::unique_ptr<net::Trans
     return relay(std::move(client), connection.pod(), connection.id(), connection.take_record(), connection.began);
   auto& relayed = add(std::move(client), connection.pod(), connection.id(), connection.take_record(), connection.began);
   relayed.is_decided = true;
+  if (!may_relay(relayed)) {
+    server->close(true);
+    return relayed.end(Flag::kDenied, kDeniedDetails);
+  }
   relayed.watch_client();
   if (relayed.stage() != Connection::Stage::kEnded) relayed.go_on(std::move(server));
 }

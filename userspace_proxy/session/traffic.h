@@ -120,6 +120,7 @@ class Traffic final : private ConnectionOwner, private HttpOwner {
              net::Clock::time_point began);
   void find_server(Connection& connection);
   [[nodiscard]] bool may_relay(const Connection& connection);
+  [[nodiscard]] bool may_be_http(const Connection& connection) const;
   template <typename Ended>
   void log_connection(const Ended& connection, std::uint64_t sent, std::uint64_t received);
   void ask_for_dials(NetnsCookie id, Family& family, bool v6);

@@ -79,12 +79,12 @@ void TunnelClient::dial(UniqueFd socket) {
   if (!host_.peers().announce(socket.get(), group_.waiting.front().user->carried())) return fail(errno);
   const auto to = net::to_socket_address(group_.key.server, htons(UP_TUNNEL_PORT));
   if (::connect(socket.get(), to.get(), to.size) != 0 && errno != EINPROGRESS) return fail(errno);
-  const auto& routes = *host_.routes();
-  const auto* pod = routes.find_pod(group_.key.pod);
-  auto identity = pod == nullptr ? nullptr : routes.find_certificate(pod->identity);
+  auto identity = host_.routes()->find_certificate_of(group_.key.pod);
   if (!identity) return end(Flag::kConnectFailed, "tunnel: there is no certificate of the client's");
-  auto tls = tls::TlsTransport::connect(host_.loop(), std::move(socket), std::move(identity),
-                                        {.id = group_.key.server_id, .trust_domain = routes.table().trust_domain});
+  shown_ = identity;
+  auto tls =
+      tls::TlsTransport::connect(host_.loop(), std::move(socket), std::move(identity),
+                                 {.id = group_.key.server_id, .trust_domain = host_.routes()->table().trust_domain});
   tls_ = tls.get();
   if (!socket_.attach(std::move(tls), kInterest, *this)) fail(errno);
 }
@@ -240,6 +240,11 @@ void TunnelClient::settle() {
 void TunnelClient::leave() {
   is_leaving_ = true;
   if (stage_ == Stage::kOpen && streams_.empty() && opening_.empty()) end(Flag::kNone, "");
+}
+
+void TunnelClient::leave_if_outdated() {
+  if (!shown_) return;
+  if (host_.routes()->find_certificate_of(group_.key.pod) != shown_) leave();
 }
 
 void TunnelClient::end(Flag flag, std::string_view details) {

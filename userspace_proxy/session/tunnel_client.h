@@ -48,6 +48,8 @@ class TunnelClient final : public Tunnel, public DialUser, private http::ClientE
   void check_time(net::Clock::time_point now);
   // Nothing new: it goes with its last stream.
   void leave();
+  // ... unless it was made with the certificate and the roots that are in force.
+  void leave_if_outdated();
   void end(Flag flag, std::string_view details);
 
   // --- for the pool ---
@@ -95,7 +97,7 @@ class TunnelClient final : public Tunnel, public DialUser, private http::ClientE
   TunnelGroup& group_;
   HttpSocket socket_;
   tls::TlsTransport* tls_ = nullptr;  // the socket's
-  UniqueFd dialled_;                  // until it is connected
+  tls::IdentityPtr shown_;            // by our side; null: it is not dialled yet
   std::unique_ptr<http::ClientCodec> codec_;
   std::map<http::StreamId, Opening> opening_;  // not answered yet
   std::map<http::StreamId, TunnelStream*> streams_;

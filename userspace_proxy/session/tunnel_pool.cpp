@@ -94,7 +94,7 @@ void TunnelPool::forget_pod(NetnsCookie pod, bool reset) {
 }
 
 void TunnelPool::renew() {
-  visit_all([](TunnelClient& tunnel) { tunnel.leave(); });
+  visit_all([](TunnelClient& tunnel) { tunnel.leave_if_outdated(); });
 }
 
 }  // namespace underpass::session

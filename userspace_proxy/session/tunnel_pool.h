@@ -38,7 +38,7 @@ class TunnelPool {
   // Once a second.
   void check_time(net::Clock::time_point now);
   void forget_pod(NetnsCookie pod, bool reset);
-  // New streams are to have new tunnels, by what is known now.
+  // Certificates or roots may be others: new streams are to have tunnels that were made with those in force.
   void renew();
   // At the end of a round.
   void free_ended() { ended_.clear(); }

@@ -50,13 +50,11 @@ TunnelServer::~TunnelServer() {
 }
 
 void TunnelServer::start(UniqueFd socket) {
-  const auto& routes = *host_.routes();
-  const auto* pod = routes.find_pod(pod_);
-  auto identity = pod == nullptr ? nullptr : routes.find_certificate(pod->identity);
+  auto identity = host_.routes()->find_certificate_of(pod_);
   if (!identity) return end("there is no certificate of the pod's");
   codec_ = http2::make_server_codec(tunnel_limits(), *this);
   auto tls = tls::TlsTransport::accept(host_.loop(), std::move(socket), std::move(identity),
-                                       {.id = "", .trust_domain = routes.table().trust_domain});
+                                       {.id = "", .trust_domain = host_.routes()->table().trust_domain});
   tls_ = tls.get();
   if (!socket_.attach(std::move(tls), kInterest, *this)) end(std::strerror(errno));
 }

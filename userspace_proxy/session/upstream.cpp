@@ -63,6 +63,7 @@ void Upstream::start() {
 // That it can be written to is told as of a socket that is connected.
 void Upstream::on_tunnel(std::unique_ptr<net::Transport> stream) {
   stage_ = Stage::kConnecting;
+  shown_ = host_.routes()->find_certificate_of(group_.key.pod);
   if (!socket_.attach(std::move(stream), kInterest, *this)) fail(errno);
 }
 
@@ -131,7 +132,7 @@ void Upstream::check_time(net::Clock::time_point now) {
 
 // What a server says while it was not asked can only be that it goes.
 bool Upstream::can_send() const {
-  return stage_ == Stage::kOpen && codec_->can_send() && (group_.key.http2 || !socket_.may_read());
+  return stage_ == Stage::kOpen && !is_outdated_ && codec_->can_send() && (group_.key.http2 || !socket_.may_read());
 }
 
 http::StreamId Upstream::send(UpstreamUser& user, const http::Request& request) {
@@ -238,8 +239,14 @@ void Upstream::settle() {
     case HttpSocket::Outcome::kWaits:
       break;
   }
-  if (streams_.empty() && socket_.heard_end()) return end(RequestFlag::kNone, "");
+  if (streams_.empty() && (socket_.heard_end() || is_outdated_)) return end(RequestFlag::kNone, "");
   if (can_send()) host_.upstreams().on_room(*this);
+}
+
+void Upstream::leave_if_outdated() {
+  if (group_.key.tunnel == UP_TUNNEL_NONE || !shown_) return;
+  is_outdated_ = is_outdated_ || host_.routes()->find_certificate_of(group_.key.pod) != shown_;
+  if (is_outdated_) host_.touch(*this);
 }
 
 void Upstream::end(RequestFlag flag, std::string_view details) {

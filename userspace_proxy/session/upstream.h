@@ -55,6 +55,9 @@ class Upstream final : public HttpEnd,
   void check_time(net::Clock::time_point now);
   // Goes when nobody has asked for anything for longer than clients that are to go are waited for.
   void leave() { is_leaving_ = true; }
+  // Takes nothing new, if it goes through a tunnel that was made with another certificate, or other roots, than those
+  // in force.
+  void leave_if_outdated();
   // With everything that is under way.
   void end(telemetry::RequestFlag flag, std::string_view details);
 
@@ -110,6 +113,8 @@ class Upstream final : public HttpEnd,
   std::unique_ptr<http::ClientCodec> codec_;
   std::vector<std::pair<http::StreamId, UpstreamUser*>> streams_;  // by number
   Record for_;                                                     // of a tunnel
+  tls::IdentityPtr shown_;                                         // ... by our side
+  bool is_outdated_ = false;                                       // ... and that is another by now
   std::uint64_t carried_ = 0;
   Stage stage_ = Stage::kWaitsForDial;
   net::Clock::time_point deadline_;    // to be connected

@@ -94,6 +94,10 @@ void UpstreamPool::forget_pod(NetnsCookie pod, bool reset) {
   });
 }
 
+void UpstreamPool::renew() {
+  visit_all([](Upstream& upstream) { upstream.leave_if_outdated(); });
+}
+
 void UpstreamPool::leave_all() {
   visit_all([](Upstream& upstream) { upstream.leave(); });
 }

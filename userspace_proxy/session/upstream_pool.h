@@ -38,6 +38,8 @@ class UpstreamPool {
   void check_time(net::Clock::time_point now);
   // What was dialled in this network namespace; `reset`: at once.
   void forget_pod(NetnsCookie pod, bool reset);
+  // Certificates or roots may be others.
+  void renew();
   // They are wanted until the clients have gone.
   void leave_all();
   // At the end of a round.

@@ -54,6 +54,8 @@ std::optional<SpiffeId> parse_spiffe_id(std::string_view text) {
 }
 
 Result<std::string> spiffe_id_of(const X509& certificate) {
+  // X509-SVID §4.1: who signs is nobody that speaks.
+  if (X509_check_ca(const_cast<X509*>(&certificate)) != 0) return fail("it is an authority's certificate");
   int how_many = 0;
   const std::unique_ptr<GENERAL_NAMES, NamesDeleter> names(static_cast<GENERAL_NAMES*>(
       X509_get_ext_d2i(&certificate, NID_subject_alt_name, &how_many, nullptr)));  // -2: the extension is there twice

@@ -23,7 +23,7 @@ struct SpiffeId {
 std::optional<SpiffeId> parse_spiffe_id(std::string_view text);
 
 // The one URI among its subject alternative names. Its subject is not looked at. An error where there is none, more
-// than one, or one that is no SpiffeId.
+// than one, or one that is no SpiffeId; and of an authority's certificate.
 Result<std::string> spiffe_id_of(const X509& certificate);
 
 }  // namespace underpass::tls
