@@ -206,5 +206,29 @@ TEST_CASE("tls: what did not change is not made anew") {
   CHECK(third->at("a") != first->at("a"));
 }
 
+TEST_CASE("tls: what a pod had stays until it ends, where a new table has nothing for it") {
+  RoutingTable table;
+  table.pods = {{.netns = 1, .id = {"shop", "a"}, .identity = "a", .tunnels = true},
+                {.netns = 2, .id = {"shop", "b"}, .identity = "b", .tunnels = true},
+                {.netns = 3, .id = {"shop", "c"}, .identity = "c"}};
+  table.trust_bundle = ca().root();
+  const auto lasts = ca().svid("shop", "a");
+  const auto ends = ca().issue({.uris = {ca().id("shop", "b")}, .until = -std::chrono::seconds(1)});
+  table.certificates = {{"a", {.chain = lasts.chain, .key = lasts.key}},
+                        {"b", {.chain = ends.chain, .key = ends.key}},
+                        {"c", {.chain = lasts.chain, .key = lasts.key}}};
+  tls::IdentityMaker maker;
+  auto whole = table;
+  const auto first = maker.make(whole);
+  REQUIRE(first);
+  table.certificates.clear();
+  table.trust_bundle.clear();
+  const auto second = maker.make(table);
+  REQUIRE(second);
+  CHECK(second->size() == 1);
+  CHECK(second->at("a") == first->at("a"));
+  CHECK(table.trust_bundle == ca().root());
+}
+
 }  // namespace
 }  // namespace underpass::test

@@ -58,8 +58,8 @@ class Rules {
   [[nodiscard]] ClauseWords match_request(ConstWords known, const Subject& subject) const;
   [[nodiscard]] ClauseWords match_tcp(ConstWords known) const;
 
-  // Of those that the connection does not speak against: no DENY that asks for nothing more, and some ALLOW if there are
-  // any.
+  // Of those that the connection does not speak against: no DENY that asks for nothing more, and some ALLOW if there
+  // are any.
   [[nodiscard]] bool may_pass(ConstWords known) const;
   // What follows from the clauses that match. With `ask` of CUSTOM ones that their provider is asked, else nothing.
   [[nodiscard]] Verdict judge(ConstWords matched, bool ask) const;

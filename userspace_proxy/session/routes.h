@@ -46,10 +46,10 @@ class Routes {
     const auto found = table_.identities.find(number);
     return found == table_.identities.end() ? nullptr : &found->second;
   }
-  // What to show as this identity; null: there is no certificate.
+  // What to show as this identity; null: there is no certificate, or it has ended.
   [[nodiscard]] tls::IdentityPtr find_certificate(std::string_view identity) const {
     const auto found = identities_.find(identity);
-    return found == identities_.end() ? nullptr : found->second;
+    return found == identities_.end() || !found->second->is_valid() ? nullptr : found->second;
   }
   [[nodiscard]] tls::IdentityPtr find_certificate_of(NetnsCookie netns) const {
     const auto* pod = find_pod(netns);

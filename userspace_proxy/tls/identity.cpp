@@ -5,8 +5,9 @@
 #include <openssl/pem.h>
 #include <openssl/ssl.h>
 
-#include <array>
+#include <ctime>
 #include <utility>
+#include <vector>
 
 #include "userspace_proxy/tls/tls_transport.h"
 
@@ -89,11 +90,32 @@ Result<Context> make_context(const SSL_METHOD* method, const Certificate& certif
   return context;
 }
 
+std::chrono::system_clock::time_point end_of(const X509& certificate) {
+  std::tm when{};
+  if (ASN1_TIME_to_tm(X509_get0_notAfter(&certificate), &when) != 1) return {};
+  return std::chrono::system_clock::from_time_t(::timegm(&when));
+}
+
+Result<IdentityPtr> make_identity(const std::string& id, const Certificate& certificate, X509_STORE& roots) {
+  auto client = make_context(TLS_client_method(), certificate, roots);
+  if (!client) return std::unexpected(client.error());
+  auto server = make_context(TLS_server_method(), certificate, roots);
+  if (!server) return std::unexpected(server.error());
+  const auto ends = end_of(*SSL_CTX_get0_certificate(client->get()));
+  return std::make_shared<Identity>(id, std::move(*client), std::move(*server), ends);
+}
+
 }  // namespace
 
 void ContextDeleter::operator()(SSL_CTX* context) const { SSL_CTX_free(context); }
 
-Result<Identities> IdentityMaker::make(const RoutingTable& table) {
+Result<Identities> IdentityMaker::make(RoutingTable& table) {
+  if (table.trust_bundle.empty()) table.trust_bundle = bundle_;
+  for (const auto& pod : table.pods) {
+    const auto before = made_.find(pod.identity);
+    if (pod.tunnels && before != made_.end() && before->second.identity->is_valid())
+      table.certificates.try_emplace(pod.identity, before->second.of);
+  }
   Identities out;
   std::map<std::string, Made> made;
   if (!table.certificates.empty()) {
@@ -105,12 +127,9 @@ Result<Identities> IdentityMaker::make(const RoutingTable& table) {
       if (table.trust_bundle == bundle_ && before != made_.end() && before->second.of == certificate) {
         one = before->second;
       } else {
-        auto client = make_context(TLS_client_method(), certificate, **store);
-        if (!client) return fail_in(id, client.error());
-        auto server = make_context(TLS_server_method(), certificate, **store);
-        if (!server) return fail_in(id, server.error());
-        one.of = certificate;
-        one.identity = std::make_shared<Identity>(id, std::move(*client), std::move(*server));
+        auto identity = make_identity(id, certificate, **store);
+        if (!identity) return fail_in(id, identity.error());
+        one = {.of = certificate, .identity = std::move(*identity)};
       }
       out.emplace(id, one.identity);
     }

@@ -5,6 +5,7 @@
 
 #include <openssl/types.h>
 
+#include <chrono>
 #include <map>
 #include <memory>
 #include <string>
@@ -23,6 +24,9 @@ struct Identity {
   std::string id;  // spiffe://...
   Context client;
   Context server;
+  std::chrono::system_clock::time_point ends;  // when its certificate does
+
+  [[nodiscard]] bool is_valid() const { return std::chrono::system_clock::now() < ends; }
 };
 using IdentityPtr = std::shared_ptr<const Identity>;
 
@@ -33,7 +37,10 @@ using Identities = std::map<std::string, IdentityPtr, std::less<>>;
 // `before` has, made of the same texts, are taken from there.
 class IdentityMaker {
  public:
-  Result<Identities> make(const RoutingTable& table);
+  //
+  // An agent that has just started may have no certificates yet, or, where the authority's folder is damaged, none for
+  // a long time. So what a pod of the table had before stays until it ends, and an empty bundle is filled in.
+  Result<Identities> make(RoutingTable& table);
 
  private:
   struct Made {
