@@ -14,7 +14,7 @@ function(underpass_precompiled name)
   file(WRITE ${CMAKE_CURRENT_BINARY_DIR}/${name}.cpp "")
   add_library(${name} OBJECT ${CMAKE_CURRENT_BINARY_DIR}/${name}.cpp)
   target_link_libraries(${name} PRIVATE underpass_base)
-  target_precompile_headers(${name} PRIVATE ${UNDERPASS_PRECOMPILED_HEADERS} ${ARGN})
+  target_precompile_headers(${name} PRIVATE ${UNDERPASS_PRECOMPILED_HEADERS})
 endfunction()
 
 # Every target of this directory and those below; other options than their directory's are no hindrance if they are

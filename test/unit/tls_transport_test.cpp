@@ -4,6 +4,7 @@
 #include <sys/socket.h>
 
 #include <cerrno>
+#include <csignal>
 #include <memory>
 #include <optional>
 #include <string>
@@ -27,6 +28,7 @@ class Ends final {
   };
 
   Ends(const Side& client, const Side& server) {
+    (void)std::signal(SIGPIPE, SIG_IGN);  // as main() of a worker does
     int fds[2];
     REQUIRE(::socketpair(AF_UNIX, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0, fds) == 0);
     client_.transport = TlsTransport::connect(*loop_, UniqueFd(fds[0]), identity_of(client), client.expected);

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 // TLS over a TCP socket as a Transport: the handshake is part of the first calls, and what it refuses is an error of
-// theirs. The peer is who its certificate says, or there is no connection.
+// theirs. The peer is who its certificate says, or there is no connection. SIGPIPE must be ignored.
 #pragma once
 
 #include <memory>
