@@ -357,7 +357,7 @@ TEST_CASE("underpassctl map: list and dump") {
   CHECK(list.code == 0);
   CHECK(list.err.empty());
   CHECK(list.out.contains("\nup_pods       hash                1      1024   8 B  392 B\n"));
-  CHECK(list.out.contains("\nup_sk         sk_storage          -         -   4 B  104 B\n"));
+  CHECK(list.out.contains("\nup_sk         sk_storage          -         -   4 B  112 B\n"));
   CHECK(!list.out.contains("a_program"));
   CHECK(!list.out.contains("a_folder"));
   const json::array rows = json::parse(ctl({"map", "list", "-o", "json"}).out).as_array();

@@ -33,7 +33,7 @@ TEST_CASE("policies: as many clauses as there is room for, and one more") {
 }
 
 // Says how long it took, of three the least.
-PolicySet compile_in(std::chrono::milliseconds limit, const World& world, const std::string& what) {
+PolicySet compile_in(std::chrono::seconds limit, const World& world, const std::string& what) {
   using Clock = std::chrono::steady_clock;
   auto least = Clock::duration::max();
   PolicySet out;
@@ -47,7 +47,8 @@ PolicySet compile_in(std::chrono::milliseconds limit, const World& world, const 
   return out;
 }
 
-constexpr std::chrono::milliseconds kLimit{500};  // some 5 are needed, 25 with sanitizers
+constexpr std::chrono::seconds kLimit{
+    5};  // some 5 ms are needed, 25 with sanitizers; what grows too fast needs minutes
 
 TEST_CASE("policies: size: 1,000 rules, each with its own account, network and port, for 250 accounts") {
   World world;

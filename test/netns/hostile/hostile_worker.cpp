@@ -24,6 +24,7 @@
 #include <unistd.h>
 
 #include <algorithm>
+#include <chrono>
 #include <csignal>
 #include <cstring>
 #include <filesystem>
@@ -284,8 +285,12 @@ class HostileWorker {
 
   void want(NetnsCookie netns, bool v6) {
     say(worker::Want{.netns = netns, .v6 = v6, .count = 64});
+    // What comes first may be something else.
+    using Clock = std::chrono::steady_clock;
+    const auto until = Clock::now() + std::chrono::seconds(2);
     pollfd answered{agent_.get(), POLLIN, 0};
-    if (::poll(&answered, 1, 1000) == 1) take_packets();
+    while (pods_[netns].dials[v6 ? 1 : 0].empty() && Clock::now() < until)
+      if (::poll(&answered, 1, 100) == 1) take_packets();
   }
 
   std::string use_last(const std::string& what) {
