@@ -13,7 +13,7 @@
 #include <utility>
 
 #include "agent/ca/details.h"
-#include "agent/ca/spiffe.h"
+#include "underpass/spiffe_id.h"
 
 namespace underpass::ca {
 namespace {
@@ -126,7 +126,7 @@ Result<KeyPair> make_intermediate(const KeyPair& root, const Validity& validity)
 }
 
 Result<KeyPair> make_svid(const KeyPair& issuer, const std::string& identity, const Validity& validity) {
-  if (auto good = check_identity(identity); !good) return std::unexpected(good.error());
+  if (const auto id = parse_spiffe_id(identity); !id) return std::unexpected(id.error());
   auto out = blank(validity, not_after(issuer.certificate));
   if (!out) return out;
   X509* certificate = out->certificate.get();

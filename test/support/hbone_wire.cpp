@@ -17,31 +17,7 @@ constexpr std::uint32_t kStreamWindow = 4 << 20;
 constexpr std::int32_t kConnectionWindow = 16 << 20;
 constexpr std::size_t kLargestHead = 1 << 20;  // of what it sends: a test is to send too much
 
-std::vector<nghttp2_nv> list_of(const Head& head) {
-  const auto bytes = [](const std::string& text) {
-    return reinterpret_cast<std::uint8_t*>(const_cast<char*>(text.data()));
-  };
-  std::vector<nghttp2_nv> out;
-  for (const auto& [name, value] : head)
-    out.push_back({.name = bytes(name),
-                   .value = bytes(value),
-                   .namelen = name.size(),
-                   .valuelen = value.size(),
-                   .flags = NGHTTP2_NV_FLAG_NONE});
-  return out;
-}
-
-std::int32_t check(std::int32_t result) {
-  if (result < 0) throw std::runtime_error(std::string("nghttp2: ") + nghttp2_strerror(result));
-  return result;
-}
-
 }  // namespace
-
-std::string field_of(const Head& head, std::string_view name) {
-  const auto found = std::ranges::find(head, name, &Head::value_type::first);
-  return found == head.end() ? "" : found->second;
-}
 
 struct HboneWire::Callbacks {
   static HboneWire& of(void* user) { return *static_cast<HboneWire*>(user); }
@@ -76,7 +52,7 @@ struct HboneWire::Callbacks {
     auto& self = of(user);
     const std::string_view text(reinterpret_cast<const char*>(bytes), size);
     self.streams[id].came += size;
-    if (self.opens_windows_) check(nghttp2_session_consume(session, id, size));
+    if (self.opens_windows_) check_nghttp2(nghttp2_session_consume(session, id, size));
     if (self.on_bytes)
       self.on_bytes(id, text);
     else
@@ -111,13 +87,13 @@ HboneWire::HboneWire(UniqueFd fd, TlsEnd::Role role, const TlsManners& manners, 
   set_option(tls_.fd(), IPPROTO_TCP, TCP_NODELAY, 1);
   tls_.handshake();
   nghttp2_session_callbacks* table = nullptr;
-  check(nghttp2_session_callbacks_new(&table));
+  check_nghttp2(nghttp2_session_callbacks_new(&table));
   nghttp2_session_callbacks_set_on_header_callback(table, Callbacks::on_field);
   nghttp2_session_callbacks_set_on_frame_recv_callback(table, Callbacks::on_frame);
   nghttp2_session_callbacks_set_on_data_chunk_recv_callback(table, Callbacks::on_data);
   nghttp2_session_callbacks_set_on_stream_close_callback(table, Callbacks::on_closed);
   nghttp2_option* options = nullptr;
-  check(nghttp2_option_new(&options));
+  check_nghttp2(nghttp2_option_new(&options));
   nghttp2_option_set_no_auto_window_update(options, 1);
   nghttp2_option_set_max_send_header_block_length(options, kLargestHead);
   nghttp2_option_set_peer_max_concurrent_streams(options, 1 << 20);  // until SETTINGS say otherwise
@@ -126,24 +102,25 @@ HboneWire::HboneWire(UniqueFd fd, TlsEnd::Role role, const TlsManners& manners, 
   const int made = make(&session, table, this, options);
   nghttp2_session_callbacks_del(table);
   nghttp2_option_del(options);
-  check(made);
+  check_nghttp2(made);
   session_ = {session, nghttp2_session_del};
   if (!greets) return;
   const std::array<nghttp2_settings_entry, 2> settings{
       {{NGHTTP2_SETTINGS_INITIAL_WINDOW_SIZE, kStreamWindow}, {NGHTTP2_SETTINGS_MAX_FRAME_SIZE, 1 << 20}}};
-  check(nghttp2_submit_settings(session, NGHTTP2_FLAG_NONE, settings.data(), settings.size()));
-  check(nghttp2_session_set_local_window_size(session, NGHTTP2_FLAG_NONE, 0, kConnectionWindow));
+  check_nghttp2(nghttp2_submit_settings(session, NGHTTP2_FLAG_NONE, settings.data(), settings.size()));
+  check_nghttp2(nghttp2_session_set_local_window_size(session, NGHTTP2_FLAG_NONE, 0, kConnectionWindow));
 }
 
 std::int32_t HboneWire::ask(const Head& head, bool end) {
   const auto list = list_of(head);
-  return check(nghttp2_submit_request(session_.get(), nullptr, list.data(), list.size(),
-                                      end ? nullptr : &Callbacks::kBody, nullptr));
+  return check_nghttp2(nghttp2_submit_request(session_.get(), nullptr, list.data(), list.size(),
+                                              end ? nullptr : &Callbacks::kBody, nullptr));
 }
 
 void HboneWire::answer(std::int32_t stream, const Head& head, bool end) {
   const auto list = list_of(head);
-  check(nghttp2_submit_response(session_.get(), stream, list.data(), list.size(), end ? nullptr : &Callbacks::kBody));
+  check_nghttp2(
+      nghttp2_submit_response(session_.get(), stream, list.data(), list.size(), end ? nullptr : &Callbacks::kBody));
 }
 
 void HboneWire::send(std::int32_t stream, std::string_view bytes, bool end) {
@@ -153,15 +130,15 @@ void HboneWire::send(std::int32_t stream, std::string_view bytes, bool end) {
 }
 
 void HboneWire::reset(std::int32_t stream, std::uint32_t code) {
-  check(nghttp2_submit_rst_stream(session_.get(), NGHTTP2_FLAG_NONE, stream, code));
+  check_nghttp2(nghttp2_submit_rst_stream(session_.get(), NGHTTP2_FLAG_NONE, stream, code));
 }
 
 void HboneWire::go_away() {
   const auto last = nghttp2_session_get_last_proc_stream_id(session_.get());
-  check(nghttp2_submit_goaway(session_.get(), NGHTTP2_FLAG_NONE, last, NGHTTP2_NO_ERROR, nullptr, 0));
+  check_nghttp2(nghttp2_submit_goaway(session_.get(), NGHTTP2_FLAG_NONE, last, NGHTTP2_NO_ERROR, nullptr, 0));
 }
 
-void HboneWire::ping() { check(nghttp2_submit_ping(session_.get(), NGHTTP2_FLAG_NONE, nullptr)); }
+void HboneWire::ping() { check_nghttp2(nghttp2_submit_ping(session_.get(), NGHTTP2_FLAG_NONE, nullptr)); }
 
 void HboneWire::read_again() {
   reads_ = true;

@@ -18,13 +18,10 @@
 #include <utility>
 #include <vector>
 
+#include "test/support/h2_head.h"
 #include "test/support/tls_end.h"
 
 namespace underpass::test {
-
-using Head = std::vector<std::pair<std::string, std::string>>;  // pseudo-headers too, in their order
-
-std::string field_of(const Head& head, std::string_view name);  // the first of that name; empty: none
 
 inline constexpr std::uint16_t kHbonePort = 15008;
 

@@ -1,80 +1,19 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "test/support/test_ca.h"
 
-#include <openssl/ec.h>
-#include <openssl/pem.h>
-#include <openssl/rand.h>
-#include <openssl/rsa.h>
 #include <openssl/x509v3.h>
 
-#include <array>
-#include <stdexcept>
 #include <utility>
 
 #include "test/support/files.h"
+#include "test/support/x509.h"
 
 namespace underpass::test {
 namespace {
 
-using Key = std::shared_ptr<EVP_PKEY>;
-using Certificate = std::shared_ptr<X509>;
+using namespace x509;
 
 constexpr auto kYear = std::chrono::hours(24 * 365);
-
-void check(bool ok, const std::string& what) {
-  if (!ok) throw std::runtime_error("OpenSSL: " + what);
-}
-
-Key make_key(bool rsa) {
-  Key key(rsa ? EVP_RSA_gen(2048) : EVP_EC_gen("P-256"), EVP_PKEY_free);
-  check(key != nullptr, "no key");
-  return key;
-}
-
-template <typename Write>
-std::string to_pem(const Write& write) {
-  const std::unique_ptr<BIO, decltype(&BIO_free)> bio(BIO_new(BIO_s_mem()), BIO_free);
-  check(write(bio.get()) == 1, "PEM");
-  char* data = nullptr;
-  const long size = BIO_get_mem_data(bio.get(), &data);
-  return {data, static_cast<std::size_t>(size)};
-}
-
-std::string pem_of(X509* certificate) {
-  return to_pem([&](BIO* bio) { return PEM_write_bio_X509(bio, certificate); });
-}
-
-std::string pem_of(EVP_PKEY* key) {
-  return to_pem([&](BIO* bio) { return PEM_write_bio_PrivateKey(bio, key, nullptr, nullptr, 0, nullptr, nullptr); });
-}
-
-void add(X509* certificate, X509* issuer, int id, const std::string& value) {
-  X509V3_CTX context;
-  X509V3_set_ctx(&context, issuer, certificate, nullptr, nullptr, 0);
-  const std::unique_ptr<X509_EXTENSION, decltype(&X509_EXTENSION_free)> extension(
-      X509V3_EXT_conf_nid(nullptr, &context, id, value.c_str()), X509_EXTENSION_free);
-  check(extension != nullptr && X509_add_ext(certificate, extension.get(), -1) == 1, value);
-}
-
-Certificate blank(const std::string& common_name, std::chrono::seconds from, std::chrono::seconds until,
-                  EVP_PKEY* key) {
-  Certificate out(X509_new(), X509_free);
-  check(out != nullptr, "X509_new");
-  X509_set_version(out.get(), X509_VERSION_3);
-  std::array<unsigned char, 16> serial{};
-  check(RAND_bytes(serial.data(), serial.size()) == 1, "RAND_bytes");
-  serial[0] = (serial[0] & 0x3f) | 0x40;
-  const std::unique_ptr<BIGNUM, decltype(&BN_free)> number(BN_bin2bn(serial.data(), serial.size(), nullptr), BN_free);
-  check(BN_to_ASN1_INTEGER(number.get(), X509_get_serialNumber(out.get())) != nullptr, "serial");
-  X509_gmtime_adj(X509_getm_notBefore(out.get()), static_cast<long>(from.count()));
-  X509_gmtime_adj(X509_getm_notAfter(out.get()), static_cast<long>(until.count()));
-  X509_set_pubkey(out.get(), key);
-  if (!common_name.empty())
-    X509_NAME_add_entry_by_txt(X509_get_subject_name(out.get()), "CN", MBSTRING_UTF8,
-                               reinterpret_cast<const unsigned char*>(common_name.data()),
-                               static_cast<int>(common_name.size()), -1, 0);
-  return out;
-}
 
 void add_names(X509* certificate, const SvidFields& fields) {
   const std::unique_ptr<GENERAL_NAMES, decltype(&GENERAL_NAMES_free)> names(GENERAL_NAMES_new(), GENERAL_NAMES_free);
@@ -101,17 +40,16 @@ void write_secret(const fs::path& path, const std::string& text) {
 
 TestCa::TestCa(std::string trust_domain) : trust_domain_(std::move(trust_domain)) {
   const auto make = [&](const std::string& name, const Authority* issuer, const std::string& constraints) {
-    Authority out{.key = make_key(false), .certificate = nullptr};
+    Authority out{.key = make_key(), .certificate = nullptr};
     out.certificate = blank(name, -std::chrono::hours(1), kYear, out.key.get());
     X509* own = out.certificate.get();
     X509* above = issuer != nullptr ? issuer->certificate.get() : own;
-    X509_set_issuer_name(own, X509_get_subject_name(above));
-    add(own, above, NID_basic_constraints, "critical,CA:TRUE" + constraints);
-    add(own, above, NID_key_usage, "critical,keyCertSign,cRLSign");
-    add(own, above, NID_subject_key_identifier, "hash");
-    if (issuer != nullptr) add(own, above, NID_authority_key_identifier, "keyid:always");
-    add(own, above, NID_subject_alt_name, "URI:spiffe://" + trust_domain_);
-    check(X509_sign(own, issuer != nullptr ? issuer->key.get() : out.key.get(), EVP_sha256()) > 0, "X509_sign");
+    add_extension(own, above, NID_basic_constraints, "critical,CA:TRUE" + constraints);
+    add_extension(own, above, NID_key_usage, "critical,keyCertSign,cRLSign");
+    add_extension(own, above, NID_subject_key_identifier, "hash");
+    if (issuer != nullptr) add_extension(own, above, NID_authority_key_identifier, "keyid:always");
+    add_extension(own, above, NID_subject_alt_name, "URI:spiffe://" + trust_domain_);
+    sign(own, above, issuer != nullptr ? issuer->key.get() : out.key.get());
     return out;
   };
   root_ = make("test root of " + trust_domain_, nullptr, "");
@@ -133,15 +71,15 @@ Svid TestCa::issue(const SvidFields& fields) const {
   const Certificate certificate = blank(fields.common_name, fields.from, fields.until, key.get());
   X509* own = certificate.get();
   X509* issuer = issuer_.certificate.get();
-  X509_set_issuer_name(own, X509_get_subject_name(issuer));
-  add(own, issuer, NID_basic_constraints, fields.is_ca ? "critical,CA:TRUE" : "critical,CA:FALSE");
-  add(own, issuer, NID_key_usage, fields.is_ca ? "critical,digitalSignature,keyCertSign" : "critical,digitalSignature");
-  add(own, issuer, NID_authority_key_identifier, "keyid:always");
+  add_extension(own, issuer, NID_basic_constraints, fields.is_ca ? "critical,CA:TRUE" : "critical,CA:FALSE");
+  add_extension(own, issuer, NID_key_usage,
+                fields.is_ca ? "critical,digitalSignature,keyCertSign" : "critical,digitalSignature");
+  add_extension(own, issuer, NID_authority_key_identifier, "keyid:always");
   const std::string usage =
       std::string(fields.server_auth ? ",serverAuth" : "") + (fields.client_auth ? ",clientAuth" : "");
-  if (!usage.empty()) add(own, issuer, NID_ext_key_usage, usage.substr(1));
+  if (!usage.empty()) add_extension(own, issuer, NID_ext_key_usage, usage.substr(1));
   add_names(own, fields);
-  check(X509_sign(own, issuer_.key.get(), EVP_sha256()) > 0, "X509_sign");
+  sign(own, issuer, issuer_.key.get());
   return {.chain = pem_of(own) + issuer_pem_, .key = pem_of(key.get())};
 }
 
@@ -152,6 +90,29 @@ void TestCa::write_cacerts(const fs::path& folder, const std::string& more_roots
   write_secret(folder / "ca-cert.pem", issuer_pem_);
   write_secret(folder / "cert-chain.pem", issuer_pem_);
   write_secret(folder / "ca-key.pem", pem_of(issuer_.key.get()));
+}
+
+std::vector<WrongSvid> wrong_svids(const TestCa& ca, const std::string& account) {
+  using std::chrono::hours;
+  const std::string id = ca.id("shop", account);
+  const std::string nul(1, '\0');
+  return {
+      {"two URIs", ca.issue({.uris = {id, ca.id("bank", account)}})},
+      {"the same URI twice", ca.issue({.uris = {id, id}})},
+      {"a NUL behind it", ca.issue({.uris = {id + nul + ".evil.example"}})},
+      {"a NUL at its end", ca.issue({.uris = {id + nul}})},
+      {"in the CN alone", ca.issue({.common_name = id})},
+      {"in a DNS name", ca.issue({.dns = {id}})},
+      {"not of SPIFFE", ca.issue({.uris = {"https" + id.substr(id.find(':'))}})},
+      {"without a namespace", ca.issue({.uris = {id.substr(0, id.find("/ns/")) + "/" + account}})},
+      {"another trust domain", TestCa("other.example").svid("shop", account)},
+      {"another trust domain, the right authority",
+       ca.issue({.uris = {"spiffe://other.example/ns/shop/sa/" + account}})},
+      {"expired", ca.issue({.uris = {id}, .from = -hours(2), .until = -hours(1)})},
+      {"not yet valid", ca.issue({.uris = {id}, .from = hours(1), .until = hours(2)})},
+      {"of a foreign root", TestCa().svid("shop", account)},
+      {"an authority's", ca.issue({.uris = {id}, .is_ca = true})},
+  };
 }
 
 }  // namespace underpass::test

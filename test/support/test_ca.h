@@ -59,4 +59,11 @@ class TestCa {
   std::string issuer_pem_;
 };
 
+// In the name of shop/ACCOUNT, and believed by nobody who has this authority's root, whoever is expected.
+struct WrongSvid {
+  std::string what;
+  Svid svid;
+};
+std::vector<WrongSvid> wrong_svids(const TestCa& ca, const std::string& account);
+
 }  // namespace underpass::test

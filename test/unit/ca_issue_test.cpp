@@ -7,8 +7,8 @@
 #include <set>
 
 #include "agent/ca/details.h"
-#include "agent/ca/spiffe.h"
 #include "test/unit/ca_scene.h"
+#include "underpass/spiffe_id.h"
 
 using namespace underpass;
 using namespace underpass::test;
@@ -121,7 +121,7 @@ TEST_CASE("ca: keys are PKCS #8, and of the certificate") {
 
 TEST_CASE("ca: identities that are none get no certificate") {
   const Made made;
-  CHECK(ca::check_identity("spiffe://my-td.example_1/ns/Shop.1/sa/web-2_b"));
+  CHECK(parse_spiffe_id("spiffe://my-td.example_1/ns/Shop.1/sa/web-2_b"));
   for (const std::string identity : {
            "",
            "spiffe://",
@@ -143,11 +143,11 @@ TEST_CASE("ca: identities that are none get no certificate") {
            "spiffe://a/ns/b/sa/c#d",
        }) {
     CAPTURE(identity);
-    CHECK_FALSE(ca::check_identity(identity));
+    CHECK_FALSE(parse_spiffe_id(identity));
     CHECK_FALSE(ca::make_svid(made.intermediate, identity, {.now = made.now, .lasts = hours(1)}));
   }
-  CHECK_FALSE(ca::check_identity(std::string("spiffe://a/ns/b/sa/c\0d", 22)));
-  CHECK_FALSE(ca::check_identity("spiffe://a/ns/b/sa/" + std::string(2100, 'c')));
+  CHECK_FALSE(parse_spiffe_id(std::string("spiffe://a/ns/b/sa/c\0d", 22)));
+  CHECK_FALSE(parse_spiffe_id("spiffe://a/ns/b/sa/" + std::string(2100, 'c')));
 }
 
 TEST_CASE("ca: PEM that is damaged, or is something else") {

@@ -7,12 +7,11 @@
 #include <string>
 
 #include "test/support/test_ca.h"
+#include "underpass/spiffe_id.h"
 #include "userspace_proxy/tls/spiffe.h"
 
 namespace underpass::test {
 namespace {
-
-using tls::parse_spiffe_id;
 
 std::string id_of(const Svid& svid) {
   const std::unique_ptr<BIO, decltype(&BIO_free)> bio(

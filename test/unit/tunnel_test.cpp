@@ -90,8 +90,9 @@ struct User final : session::TunnelUser {
 // One node: its traffic, and what it hands over.
 class Node final : private session::HttpOwner {
  public:
-  Node(net::Loop& loop, NetnsCookie pod, const std::string& identity, const Svid& svid, const std::string& roots)
-      : table_(table_of(pod, identity, svid, roots)),
+  Node(net::Loop& loop, NetnsCookie pod, const std::string& identity, const Svid& svid, const std::string& roots,
+       milliseconds connect_timeout)
+      : table_(table_of(pod, identity, svid, roots, connect_timeout)),
         traffic(loop, buffers_, peers_, *this, memory_short_, routes(), 1) {}
 
   session::RoutesPtr routes() {
@@ -104,11 +105,17 @@ class Node final : private session::HttpOwner {
   std::vector<std::pair<session::Record, std::unique_ptr<End>>> came;
   Transport::Answer answers = Transport::Answer::kReached;
   bool answers_late = false;
+  session::DialUser* waits = nullptr;  // with has_dials off: who would dial
+  bool has_dials = true;
+
+  static void give_dial(session::DialUser& user) {
+    user.dial(UniqueFd(::socket(AF_INET, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0)));
+  }
 
  private:
-  static RoutingTable table_of(NetnsCookie pod, const std::string& identity, const Svid& svid,
-                               const std::string& roots) {
-    RoutingTable out{.revision = 1, .settings = {.threads = 1}};
+  static RoutingTable table_of(NetnsCookie pod, const std::string& identity, const Svid& svid, const std::string& roots,
+                               milliseconds connect_timeout) {
+    RoutingTable out{.revision = 1, .settings = {.threads = 1, .connect_timeout = connect_timeout}};
     out.pods.push_back({.netns = pod, .id = {"shop", "x"}, .identity = identity, .tunnels = true});
     out.identities = {{7, "spiffe://cluster.local/ns/shop/sa/server"}};
     out.certificates = {{identity, {.chain = svid.chain, .key = svid.key}}};
@@ -116,7 +123,8 @@ class Node final : private session::HttpOwner {
     return out;
   }
   void find_dial(session::DialUser& user) override {
-    user.dial(UniqueFd(::socket(AF_INET, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0)));
+    if (has_dials) return give_dial(user);
+    waits = &user;
   }
   void forget_dial(session::DialUser&) override {}
   void on_not_http(session::HttpConnection&, std::unique_ptr<Transport>) override {}
@@ -140,7 +148,7 @@ class Node final : private session::HttpOwner {
 
 class Tunnels {
  public:
-  Tunnels() {
+  explicit Tunnels(milliseconds connect_timeout = seconds(20)) {
     (void)std::signal(SIGPIPE, SIG_IGN);  // as main() of a worker does
     const int on = 1;
     listener_ = UniqueFd(::socket(AF_INET, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0));
@@ -148,8 +156,10 @@ class Tunnels {
     const auto at = net::to_socket_address(address_.to_abi(), htons(UP_TUNNEL_PORT));
     REQUIRE(::bind(listener_.get(), at.get(), at.size) == 0);
     REQUIRE(::listen(listener_.get(), 128) == 0);
-    client.emplace(*loop_, kClientPod, ca_.id("shop", "client"), ca_.svid("shop", "client"), ca_.root());
-    server.emplace(*loop_, kServerPod, ca_.id("shop", "server"), ca_.svid("shop", "server"), ca_.root());
+    client.emplace(*loop_, kClientPod, ca_.id("shop", "client"), ca_.svid("shop", "client"), ca_.root(),
+                   connect_timeout);
+    server.emplace(*loop_, kServerPod, ca_.id("shop", "server"), ca_.svid("shop", "server"), ca_.root(),
+                   connect_timeout);
   }
 
   std::unique_ptr<User> open() {
@@ -176,7 +186,7 @@ class Tunnels {
     accept();
     loop_->run_round(net::Clock::now());
     if (client) client->traffic.end_round();
-    if (!server) return;
+    if (!server || is_stalled) return;
     server->traffic.end_round();
     for (auto& [record, end] : server->came) end->turn();
   }
@@ -214,6 +224,7 @@ class Tunnels {
   int accepted_ = 0;
 
  public:
+  bool is_stalled = false;  // the server's node: it hears and says nothing
   std::optional<Node> client, server;
 };
 
@@ -301,6 +312,33 @@ TEST_CASE("tunnel: a reader that stands still stops its writer, and nobody else"
   }));
 }
 
+TEST_CASE("tunnel: what nobody read of streams that are over is no longer held against their tunnel") {
+  Tunnels tunnels;
+  std::vector<std::unique_ptr<User>> users;
+  for (int i = 0; i < 4; ++i) users.push_back(tunnels.open());
+  REQUIRE(tunnels.turn_until(
+      [&] { return std::ranges::all_of(users, [](const auto& user) { return user->end.transport != nullptr; }); }));
+  for (auto& [record, end] : tunnels.server->came) end->reads = false;
+  for (const auto& user : users) user->end.to_say = std::string(5 << 20, 'x');
+  const auto turn_all = [&] {
+    for (const auto& user : users) user->end.turn();
+  };
+  // Each fills its own window, and all of them the tunnel's.
+  CHECK(tunnels.turn_until([&] {
+    turn_all();
+    return std::ranges::all_of(users, [](const auto& user) { return user->end.to_say.size() < (1u << 20); });
+  }));
+  const auto next = tunnels.open();
+  REQUIRE(tunnels.turn_until([&] { return next->end.transport != nullptr; }));
+  next->end.to_say = std::string(1 << 20, 'n');
+  for (int i = 0; i < 4; ++i) tunnels.server->came[static_cast<std::size_t>(i)].second->transport.reset();
+  CHECK(tunnels.turn_until([&] {
+    next->end.turn();
+    return tunnels.server->came[4].second->heard.size() == (1u << 20);
+  }));
+  CHECK(tunnels.accepted() == 1);
+}
+
 TEST_CASE("tunnel: streams outlive their tunnel, and their owners' ends outlive neither") {
   Tunnels tunnels;
   const auto user = tunnels.open(), waits = tunnels.open();
@@ -339,6 +377,44 @@ TEST_CASE("tunnel: who does not wait any longer is not told, and what it asked f
   user.reset();
   const auto next = tunnels.open();
   CHECK(tunnels.turn_until([&] { return next->end.transport != nullptr; }));
+}
+
+TEST_CASE("tunnel: one that waits for a socket to dial with is looked at all the same") {
+  Tunnels tunnels;
+  tunnels.client->has_dials = false;
+  const auto user = tunnels.open();
+  tunnels.sweep();
+  REQUIRE(tunnels.client->waits != nullptr);
+  CHECK_FALSE(user->flag);
+  Node::give_dial(*tunnels.client->waits);
+  tunnels.sweep();
+  CHECK(tunnels.turn_until([&] { return user->end.transport != nullptr; }));
+}
+
+TEST_CASE("tunnel: a tunnel at which somebody waited in vain is not asked again, but by who asked already") {
+  Tunnels tunnels(milliseconds(400));
+  const auto first = tunnels.open();
+  REQUIRE(tunnels.turn_until([&] { return first->end.transport != nullptr; }));
+  // Who gives up at once says nothing about the tunnel.
+  tunnels.is_stalled = true;
+  auto hasty = tunnels.open();
+  tunnels.client->traffic.tunnels().forget(*hasty);
+  hasty.reset();
+  auto patient = tunnels.open();
+  const auto since = Clock::now();
+  REQUIRE(tunnels.turn_until([&] { return Clock::now() - since > milliseconds(250); }));
+  CHECK(tunnels.accepted() == 1);
+  tunnels.client->traffic.tunnels().forget(*patient);
+  patient.reset();
+  tunnels.is_stalled = false;
+  const auto next = tunnels.open();
+  CHECK(tunnels.turn_until([&] { return next->end.transport != nullptr; }));
+  CHECK(tunnels.accepted() == 2);
+  first->end.to_say = "still";
+  CHECK(tunnels.turn_until([&] {
+    first->end.turn();
+    return tunnels.server->came[0].second->heard == "still";
+  }));
 }
 
 TEST_CASE("tunnel: a pod that goes takes its tunnels along, at once or with their last stream") {

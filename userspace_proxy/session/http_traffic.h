@@ -50,6 +50,7 @@ class HttpTraffic final : private HttpHost {
                PortProtocol protocol, std::unique_ptr<net::Transport> server = nullptr);
   // Another node's worker came to this pod.
   void take_in_tunnel(UniqueFd socket, NetnsCookie pod, const up_peer& peer);
+  // Those to other nodes.
   TunnelPool& tunnels() override { return tunnels_; }
 
   // Before each wait, and after each round.

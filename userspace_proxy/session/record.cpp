@@ -3,7 +3,7 @@
 
 #include <cstring>
 
-#include "userspace_proxy/tls/spiffe.h"
+#include "underpass/spiffe_id.h"
 
 namespace underpass::session {
 namespace {
@@ -42,8 +42,9 @@ Record::Record(const up_peer& peer, NetnsCookie pod, const Routes& routes, std::
     if (const auto* expected = routes.find_identity(peer.server_identity)) destination = *expected;
   }
   // Of who came by a certificate that says the namespace; the rest is what is known of the address.
-  const auto certified = tls::parse_spiffe_id(peer_id);
-  const auto client_namespace = certified ? certified->ns : text_of(peer.client_namespace);
+  auto client_namespace = text_of(peer.client_namespace);
+  if (!peer_id.empty())
+    if (const auto certified = parse_spiffe_id(peer_id)) client_namespace = certified->ns;
   names_.reserve(256);
   add(kSourceNamespace, client_namespace);
   add(kSourcePod, client_namespace == text_of(peer.client_namespace) ? text_of(peer.client_pod) : std::string_view());

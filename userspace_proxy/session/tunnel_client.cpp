@@ -7,17 +7,15 @@
 #include <cerrno>
 #include <cstring>
 #include <utility>
-#include <vector>
 
 #include "userspace_proxy/http2/codecs.h"
 #include "userspace_proxy/net/tcp.h"
 #include "userspace_proxy/session/tunnel_pool.h"
-#include "userspace_proxy/tls/spiffe.h"
+#include "userspace_proxy/session/tunnel_stream.h"
 
 namespace underpass::session {
 namespace {
 
-constexpr std::uint32_t kInterest = EPOLLIN | EPOLLRDHUP | EPOLLOUT | EPOLLET;
 constexpr std::uint32_t kGone = EPOLLERR | EPOLLHUP;
 constexpr unsigned kMostTries = 3;
 
@@ -58,15 +56,7 @@ std::size_t TunnelKeyHash::operator()(const TunnelKey& key) const {
 }
 
 TunnelClient::TunnelClient(HttpHost& host, TunnelGroup& group)
-    : host_(host),
-      group_(group),
-      deadline_(host.loop().now() + host.routes()->settings().connect_timeout),
-      idle_since_(host.loop().now()),
-      heard_(idle_since_) {}
-
-TunnelClient::~TunnelClient() {
-  for (const auto& [id, stream] : streams_) stream->on_gone(ECONNRESET);
-}
+    : Tunnel(host), group_(group), deadline_(idle_since_ + host.routes()->settings().connect_timeout) {}
 
 NetnsCookie TunnelClient::pod() const { return group_.key.pod; }
 bool TunnelClient::dials_v6() const { return !net::is_v4(group_.key.server); }
@@ -76,17 +66,15 @@ bool TunnelClient::dials_v6() const { return !net::is_v4(group_.key.server); }
 void TunnelClient::dial(UniqueFd socket) {
   stage_ = Stage::kConnecting;
   if (group_.waiting.empty()) return end(Flag::kNone, "");  // nobody waits any more
+  shown_ = host_.routes()->find_certificate_of(group_.key.pod);
+  if (!shown_) return end(Flag::kConnectFailed, "tunnel: there is no certificate of the client's");
   if (!host_.peers().announce(socket.get(), group_.waiting.front().user->carried())) return fail(errno);
   const auto to = net::to_socket_address(group_.key.server, htons(UP_TUNNEL_PORT));
   if (::connect(socket.get(), to.get(), to.size) != 0 && errno != EINPROGRESS) return fail(errno);
-  auto identity = host_.routes()->find_certificate_of(group_.key.pod);
-  if (!identity) return end(Flag::kConnectFailed, "tunnel: there is no certificate of the client's");
-  shown_ = identity;
   auto tls =
-      tls::TlsTransport::connect(host_.loop(), std::move(socket), std::move(identity),
+      tls::TlsTransport::connect(host_.loop(), std::move(socket), shown_,
                                  {.id = group_.key.server_id, .trust_domain = host_.routes()->table().trust_domain});
-  tls_ = tls.get();
-  if (!socket_.attach(std::move(tls), kInterest, *this)) fail(errno);
+  if (!attach(std::move(tls), *this)) fail(errno);
 }
 
 void TunnelClient::on_connect(std::uint32_t events) {
@@ -98,8 +86,7 @@ void TunnelClient::on_connect(std::uint32_t events) {
   if ((events & EPOLLOUT) == 0) return;
   stage_ = Stage::kOpen;
   --group_.dialling;
-  heard_ = host_.loop().now();
-  codec_ = http2::make_client_codec(tunnel_limits(), *this);
+  codec_ = http2::make_client_codec(kTunnelLimits, *this);
   host_.touch(*this);
   host_.tunnels().on_room(*this);
 }
@@ -113,23 +100,17 @@ void TunnelClient::fail(int error) { end(Flag::kConnectFailed, describe(error));
 
 void TunnelClient::check_time(net::Clock::time_point now) {
   if (stage_ == Stage::kEnded) return;
-  if (stage_ == Stage::kWaitsForDial && now >= deadline_)
-    return end(Flag::kNoDial, "no socket to dial with came in time");
-  if ((stage_ == Stage::kConnecting || !tls_->is_established()) && now >= deadline_)
+  const bool is_established = tls_ != nullptr && tls_->is_established();
+  if (!is_established && now >= deadline_) {
+    if (stage_ == Stage::kWaitsForDial) return end(Flag::kNoDial, "no socket to dial with came in time");
     return end(Flag::kConnectFailed, "tunnel: timeout");
-  if (stage_ != Stage::kOpen) return;
-  if (streams_.empty() && opening_.empty()) {
-    if (is_leaving_ || now - idle_since_ >= kTunnelIdle) end(Flag::kNone, "");
-    return;
   }
-  if (std::exchange(heard_bytes_, socket_.bytes_received()) != socket_.bytes_received()) {
-    heard_ = now;
-    was_asked_ = false;
+  if (!is_established) return;
+  if (has_streams() || !opening_.empty()) {
+    if (!check_peer(now)) end(Flag::kUpstreamReset, "tunnel: nobody answers");
+  } else if (is_leaving_ || now - idle_since_ >= kTunnelIdle) {
+    end(Flag::kNone, "");
   }
-  if (now - heard_ >= 2 * kTunnelQuiet) return end(Flag::kUpstreamReset, "tunnel: nobody answers");
-  if (now - heard_ < kTunnelQuiet || std::exchange(was_asked_, true)) return;
-  codec_->ping();
-  touch();
 }
 
 // --- its streams ----------------------------------------------------------------------------------------------------
@@ -139,23 +120,24 @@ bool TunnelClient::can_take() const { return stage_ == Stage::kOpen && !is_leavi
 void TunnelClient::open(TunnelUser& user, unsigned tries) {
   const auto stream = codec_->send_request(request_for(user.tunnelled(), host_.dice()));
   if (stream == 0) return user.no_tunnel(Flag::kConnectFailed, "tunnel: it cannot be asked for");
-  opening_[stream] = {.user = &user, .tries = tries};
+  opening_[stream] = {
+      .user = &user, .tries = tries, .heard_bytes = socket_.bytes_received(), .since = host_.loop().now()};
   touch();
 }
 
-bool TunnelClient::forget(TunnelUser& user) {
+// Where nothing at all was heard while it waited long, perhaps nobody is there any more: others are not to wait as
+// well.
+bool TunnelClient::give_up(const TunnelUser& user) {
   const auto found = std::ranges::find_if(opening_, [&](const auto& entry) { return entry.second.user == &user; });
   if (found == opening_.end()) return false;
-  const auto stream = found->first;
+  const auto [stream, opening] = *found;
   opening_.erase(found);
   codec_->reset(stream, http::Fault::kCancelled);
   touch();
+  const auto waited = host_.loop().now() - opening.since;
+  if (opening.heard_bytes == socket_.bytes_received() && 2 * waited >= host_.routes()->settings().connect_timeout)
+    is_leaving_ = true;
   return true;
-}
-
-void TunnelClient::forget(http::StreamId stream) {
-  streams_.erase(stream);
-  if (streams_.empty()) idle_since_ = host_.loop().now();
 }
 
 void TunnelClient::on_response(http::StreamId stream, http::Response& response) {
@@ -164,44 +146,28 @@ void TunnelClient::on_response(http::StreamId stream, http::Response& response) 
   auto* user = found->second.user;
   opening_.erase(found);
   if (response.status / 100 == 2) {
-    auto made = std::make_unique<TunnelStream>(host_.loop(), *this, stream, true);
-    streams_[stream] = made.get();
-    return user->on_tunnel(std::move(made));
+    return user->on_tunnel(make_stream(stream, true));
   }
   codec_->reset(stream, http::Fault::kCancelled);
   user->no_tunnel(response.status == 401 ? Flag::kDenied : Flag::kConnectFailed,
                   "tunnel: the other node answered " + std::to_string(response.status));
 }
 
-void TunnelClient::on_data(http::StreamId stream, std::string_view bytes) {
-  if (const auto found = streams_.find(stream); found != streams_.end())
-    found->second->on_data(bytes);
-  else
-    codec_->consume(stream, bytes.size());
-}
-
-void TunnelClient::on_end(http::StreamId stream, const http::Fields*) {
-  if (const auto found = streams_.find(stream); found != streams_.end()) found->second->on_end();
-}
-
-void TunnelClient::on_writable(http::StreamId stream) {
-  if (const auto found = streams_.find(stream); found != streams_.end()) found->second->on_writable();
-}
+void TunnelClient::on_data(http::StreamId stream, std::string_view bytes) { hand_on(stream, bytes); }
+void TunnelClient::on_end(http::StreamId stream, const http::Fields*) { hand_on_end(stream); }
+void TunnelClient::on_writable(http::StreamId stream) { hand_on_room(stream); }
 
 void TunnelClient::on_reset(http::StreamId stream, http::Fault) {
-  if (const auto found = streams_.find(stream); found != streams_.end()) {
-    found->second->on_gone(ECONNRESET);
-    return forget(stream);
-  }
+  if (lose(stream)) return;
   const auto found = opening_.find(stream);
   if (found == opening_.end()) return;
-  const auto [user, tries] = found->second;
+  const auto opening = found->second;
   opening_.erase(found);
-  if (codec_->is_unseen(stream) && tries < kMostTries) {
+  if (codec_->is_unseen(stream) && opening.tries < kMostTries) {
     is_leaving_ = true;  // it takes no more
-    return host_.tunnels().open(*user, tries + 1);
+    return host_.tunnels().open(*opening.user, opening.tries + 1);
   }
-  user->no_tunnel(Flag::kConnectFailed, "tunnel: the other node reset the stream");
+  opening.user->no_tunnel(Flag::kConnectFailed, "tunnel: the other node reset the stream");
 }
 
 void TunnelClient::on_failed(http::Fault why, std::string_view detail) {
@@ -239,7 +205,7 @@ void TunnelClient::settle() {
 
 void TunnelClient::leave() {
   is_leaving_ = true;
-  if (stage_ == Stage::kOpen && streams_.empty() && opening_.empty()) end(Flag::kNone, "");
+  if (stage_ == Stage::kOpen && !has_streams() && opening_.empty()) end(Flag::kNone, "");
 }
 
 void TunnelClient::leave_if_outdated() {
@@ -255,8 +221,8 @@ void TunnelClient::end(Flag flag, std::string_view details) {
     --group_.dialling;
     host_.forget_dial(*this);
   }
-  const bool in_order = streams_.empty() && opening_.empty();
-  for (const auto& [id, stream] : std::exchange(streams_, {})) stream->on_gone(ECONNRESET);
+  const bool in_order = !has_streams() && opening_.empty();
+  lose_all();
   // What the other node has not begun with may be tried once more.
   for (const auto& [id, opening] : std::exchange(opening_, {})) {
     const bool is_unseen = was_open && tls_->is_established() && codec_->is_unseen(id);

@@ -11,12 +11,8 @@
 #include <string_view>
 
 #include "underpass/abi.h"
-#include "userspace_proxy/http/codec.h"
-#include "userspace_proxy/net/loop.h"
 #include "userspace_proxy/session/dial_user.h"
-#include "userspace_proxy/session/http_socket.h"
 #include "userspace_proxy/session/tunnel.h"
-#include "userspace_proxy/session/tunnel_stream.h"
 #include "userspace_proxy/session/tunnel_user.h"
 #include "userspace_proxy/tls/tls_transport.h"
 
@@ -40,9 +36,6 @@ struct TunnelGroup;
 class TunnelClient final : public Tunnel, public DialUser, private http::ClientEvents, private net::Watcher {
  public:
   TunnelClient(HttpHost& host, TunnelGroup& group);
-  ~TunnelClient() override;
-  TunnelClient(const TunnelClient&) = delete;
-  TunnelClient& operator=(const TunnelClient&) = delete;
 
   void settle() override;
   void check_time(net::Clock::time_point now);
@@ -57,14 +50,12 @@ class TunnelClient final : public Tunnel, public DialUser, private http::ClientE
   // `tries`: tunnels on which it was tried before.
   void open(TunnelUser& user, unsigned tries);
   // True: it waited here.
-  bool forget(TunnelUser& user);
+  bool give_up(const TunnelUser& user);
   [[nodiscard]] TunnelGroup& group() { return group_; }
   [[nodiscard]] bool is_over() const { return stage_ == Stage::kEnded; }
 
   [[nodiscard]] http::Codec& codec() override { return *codec_; }
-  void touch() override { host_.touch(*this); }
   void answer(http::StreamId, unsigned) override {}
-  void forget(http::StreamId stream) override;
 
   [[nodiscard]] NetnsCookie pod() const override;
   [[nodiscard]] bool dials_v6() const override;
@@ -78,6 +69,9 @@ class TunnelClient final : public Tunnel, public DialUser, private http::ClientE
   struct Opening {
     TunnelUser* user = nullptr;
     unsigned tries = 0;
+    // Of the tunnel, when it was asked for.
+    std::uint64_t heard_bytes = 0;
+    net::Clock::time_point since;
   };
 
   void on_events(std::uint32_t events) override;
@@ -93,20 +87,12 @@ class TunnelClient final : public Tunnel, public DialUser, private http::ClientE
   [[nodiscard]] std::string describe(int error) const;
   void fail(int error);
 
-  HttpHost& host_;
   TunnelGroup& group_;
-  HttpSocket socket_;
-  tls::TlsTransport* tls_ = nullptr;  // the socket's
-  tls::IdentityPtr shown_;            // by our side; null: it is not dialled yet
+  tls::IdentityPtr shown_;  // by our side; null: it is not dialled yet
   std::unique_ptr<http::ClientCodec> codec_;
   std::map<http::StreamId, Opening> opening_;  // not answered yet
-  std::map<http::StreamId, TunnelStream*> streams_;
   Stage stage_ = Stage::kWaitsForDial;
-  net::Clock::time_point deadline_;    // to be established
-  net::Clock::time_point idle_since_;  // while there is no stream
-  net::Clock::time_point heard_;       // when something came last
-  std::uint64_t heard_bytes_ = 0;
-  bool was_asked_ = false;  // whether it is there, since then
+  net::Clock::time_point deadline_;  // to be established
   bool is_leaving_ = false;
 };
 

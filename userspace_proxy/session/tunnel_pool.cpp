@@ -3,7 +3,8 @@
 
 #include <string>
 #include <utility>
-#include <vector>
+
+#include "userspace_proxy/session/pool_members.h"
 
 namespace underpass::session {
 namespace {
@@ -48,14 +49,13 @@ void TunnelPool::forget(TunnelUser& user) {
   for (auto& [key, group] : groups_) {
     std::erase_if(group.waiting, [&](const auto& waiting) { return waiting.user == &user; });
     for (auto& tunnel : group.members)
-      if (tunnel.forget(user)) return;
+      if (tunnel.give_up(user)) return;
   }
 }
 
 void TunnelPool::on_room(TunnelClient& tunnel) {
-  auto& group = tunnel.group();
-  if (&group.members.front() != &tunnel) group.members.splice(group.members.begin(), group.members, tunnel.place);
-  start(group);
+  put_first(tunnel);
+  start(tunnel.group());
 }
 
 void TunnelPool::on_dial_failed(TunnelClient& tunnel, Flag flag, std::string_view details) {
@@ -67,24 +67,13 @@ void TunnelPool::on_ended(TunnelClient& tunnel) {
   ended_.splice(ended_.end(), group.members, tunnel.place);
 }
 
-template <typename Visit>
-void TunnelPool::visit_all(Visit visit) {
-  // Whoever loses one may look for another, in a group that is new.
-  std::vector<TunnelClient*> all;
-  for (auto& [key, group] : groups_)
-    for (auto& tunnel : group.members) all.push_back(&tunnel);
-  for (auto* tunnel : all) visit(*tunnel);
-}
-
 void TunnelPool::check_time(net::Clock::time_point now) {
-  visit_all([&](TunnelClient& tunnel) { tunnel.check_time(now); });
-  // Those that ended are gone by now: it is called before a round.
-  std::erase_if(groups_,
-                [](const auto& entry) { return entry.second.members.empty() && entry.second.waiting.empty(); });
+  visit_members(groups_, [&](TunnelClient& tunnel) { tunnel.check_time(now); });
+  drop_empty(groups_);  // it is called before a round
 }
 
 void TunnelPool::forget_pod(NetnsCookie pod, bool reset) {
-  visit_all([&](TunnelClient& tunnel) {
+  visit_members(groups_, [&](TunnelClient& tunnel) {
     if (tunnel.pod() != pod) return;
     if (reset)
       tunnel.end(Flag::kDrained, "the pod went");
@@ -94,7 +83,7 @@ void TunnelPool::forget_pod(NetnsCookie pod, bool reset) {
 }
 
 void TunnelPool::renew() {
-  visit_all([](TunnelClient& tunnel) { tunnel.leave_if_outdated(); });
+  visit_members(groups_, [](TunnelClient& tunnel) { tunnel.leave_if_outdated(); });
 }
 
 }  // namespace underpass::session

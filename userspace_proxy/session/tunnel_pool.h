@@ -46,8 +46,6 @@ class TunnelPool {
  private:
   void start(TunnelGroup& group);
   void dial(TunnelGroup& group);
-  template <typename Visit>
-  void visit_all(Visit visit);
 
   HttpHost& host_;
   std::unordered_map<TunnelKey, TunnelGroup, TunnelKeyHash> groups_;  // nodes do not move

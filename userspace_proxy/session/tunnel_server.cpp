@@ -4,22 +4,19 @@
 #include <arpa/inet.h>
 #include <spdlog/spdlog.h>
 
-#include <charconv>
 #include <cstring>
 #include <utility>
-#include <vector>
 
 #include "userspace_proxy/http/authority.h"
 #include "userspace_proxy/http2/codecs.h"
+#include "userspace_proxy/session/tunnel_stream.h"
 
 namespace underpass::session {
 namespace {
 
-constexpr std::uint32_t kInterest = EPOLLIN | EPOLLRDHUP | EPOLLOUT | EPOLLET;
-
-bool same(const up_addr& a, const up_addr& b) { return std::memcmp(a.bytes, b.bytes, sizeof(a.bytes)) == 0; }
-
-bool is_mesh_port(std::uint16_t port) { return port == 15001 || port == 15006 || port == UP_TUNNEL_PORT; }
+bool is_mesh_port(std::uint16_t port) {
+  return port == UP_OUTBOUND_PORT || port == UP_INBOUND_PORT || port == UP_TUNNEL_PORT;
+}
 
 }  // namespace
 
@@ -39,24 +36,19 @@ __be16 forwarded_port(std::string_view forwarded, const up_addr& client) {
   if (begin == std::string_view::npos) return 0;
   const auto rest = forwarded.substr(begin + kFor.size());
   const auto target = parse_tunnel_target(rest.substr(0, rest.find('"')));
-  return target && same(target->addr, client) ? target->port : __be16{0};
+  return target && IpAddress(target->addr) == IpAddress(client) ? target->port : __be16{0};
 }
 
 TunnelServer::TunnelServer(HttpHost& host, NetnsCookie pod, const up_peer& peer)
-    : host_(host), pod_(pod), peer_(peer), began_(host.loop().now()), idle_since_(began_), heard_(began_) {}
-
-TunnelServer::~TunnelServer() {
-  for (const auto& [id, stream] : streams_) stream->on_gone(ECONNRESET);
-}
+    : Tunnel(host), pod_(pod), peer_(peer), began_(idle_since_) {}
 
 void TunnelServer::start(UniqueFd socket) {
   auto identity = host_.routes()->find_certificate_of(pod_);
   if (!identity) return end("there is no certificate of the pod's");
-  codec_ = http2::make_server_codec(tunnel_limits(), *this);
+  codec_ = http2::make_server_codec(kTunnelLimits, *this);
   auto tls = tls::TlsTransport::accept(host_.loop(), std::move(socket), std::move(identity),
                                        {.id = "", .trust_domain = host_.routes()->table().trust_domain});
-  tls_ = tls.get();
-  if (!socket_.attach(std::move(tls), kInterest, *this)) end(std::strerror(errno));
+  if (!attach(std::move(tls), *this)) end(std::strerror(errno));
 }
 
 void TunnelServer::check_time(net::Clock::time_point now) {
@@ -66,18 +58,11 @@ void TunnelServer::check_time(net::Clock::time_point now) {
     if (now - began_ >= host_.routes()->settings().connect_timeout) end("the handshake took too long");
     return;
   }
-  if (streams_.empty()) {
-    if (now - idle_since_ >= (is_leaving_ ? kLeaveQuiet : 2 * kTunnelIdle)) end("");
-    return;
+  if (has_streams()) {
+    if (!check_peer(now)) end("nobody answers");
+  } else if (now - idle_since_ >= (is_leaving_ ? kLeaveQuiet : 2 * kTunnelIdle)) {
+    end("");
   }
-  if (std::exchange(heard_bytes_, socket_.bytes_received()) != socket_.bytes_received()) {
-    heard_ = now;
-    was_asked_ = false;
-  }
-  if (now - heard_ >= 2 * kTunnelQuiet) return end("nobody answers");
-  if (now - heard_ < kTunnelQuiet || std::exchange(was_asked_, true)) return;
-  codec_->ping();
-  touch();
 }
 
 void TunnelServer::leave() {
@@ -93,27 +78,21 @@ void TunnelServer::on_request(http::StreamId stream, http::Request& request) {
   if (!request.is_connect() || !request.protocol.empty()) return refuse(stream, 404, request.authority, "no CONNECT");
   const auto target = parse_tunnel_target(request.authority);
   if (!target) return refuse(stream, 400, request.authority, "it names no address and port");
-  if (!same(target->addr, peer_.server)) return refuse(stream, 400, request.authority, "it is no address of this pod");
+  if (IpAddress(target->addr) != IpAddress(peer_.server))
+    return refuse(stream, 400, request.authority, "it is no address of this pod");
   if (is_mesh_port(ntohs(target->port))) return refuse(stream, 400, request.authority, "it is a port of the mesh");
   Record record(peer_, pod_, *host_.routes(), tls_->peer_id());
   record.start = std::chrono::system_clock::now();
   record.server_port = target->port;
   if (const auto forwarded = request.fields.find("forwarded"))
     if (const auto port = forwarded_port(*forwarded, record.client); port != 0) record.client_port = port;
-  auto made = std::make_unique<TunnelStream>(host_.loop(), *this, stream, false);
-  streams_[stream] = made.get();
-  host_.on_tunnelled(std::move(made), pod_, peer_.id, std::move(record));
+  host_.on_tunnelled(make_stream(stream, false), pod_, peer_.id, std::move(record));
 }
 
 void TunnelServer::refuse(http::StreamId stream, unsigned status, std::string_view authority, std::string_view why) {
   spdlog::warn("tunnel-refused pod={} client=\"{}\" authority=\"{}\" status={} cause=\"{}\"", pod_, tls_->peer_id(),
                authority.substr(0, 64), status, why);
-  http::Response response;
-  response.version = http::Version::kHttp2;
-  response.status = status;
-  codec_->send_response(stream, response);
-  codec_->reset(stream, http::Fault::kNone);
-  touch();
+  answer(stream, status);
 }
 
 void TunnelServer::answer(http::StreamId stream, unsigned status) {
@@ -125,40 +104,18 @@ void TunnelServer::answer(http::StreamId stream, unsigned status) {
   touch();
 }
 
-void TunnelServer::forget(http::StreamId stream) {
-  streams_.erase(stream);
-  if (streams_.empty()) idle_since_ = host_.loop().now();
-}
-
 void TunnelServer::on_refused(http::StreamId, const http::Request& request, http::Fault, std::string_view detail) {
   spdlog::warn("tunnel-refused pod={} client=\"{}\" authority=\"{}\" cause=\"{}\"", pod_, tls_->peer_id(),
                request.authority.substr(0, 64), detail);
 }
 
-void TunnelServer::on_data(http::StreamId stream, std::string_view bytes) {
-  if (const auto found = streams_.find(stream); found != streams_.end())
-    found->second->on_data(bytes);
-  else
-    codec_->consume(stream, bytes.size());
-}
-
-void TunnelServer::on_end(http::StreamId stream, const http::Fields*) {
-  if (const auto found = streams_.find(stream); found != streams_.end()) found->second->on_end();
-}
-
-void TunnelServer::on_writable(http::StreamId stream) {
-  if (const auto found = streams_.find(stream); found != streams_.end()) found->second->on_writable();
-}
-
-void TunnelServer::on_reset(http::StreamId stream, http::Fault) {
-  const auto found = streams_.find(stream);
-  if (found == streams_.end()) return;
-  found->second->on_gone(ECONNRESET);
-  forget(stream);
-}
+void TunnelServer::on_data(http::StreamId stream, std::string_view bytes) { hand_on(stream, bytes); }
+void TunnelServer::on_end(http::StreamId stream, const http::Fields*) { hand_on_end(stream); }
+void TunnelServer::on_writable(http::StreamId stream) { hand_on_room(stream); }
+void TunnelServer::on_reset(http::StreamId stream, http::Fault) { lose(stream); }
 
 void TunnelServer::on_failed(http::Fault, std::string_view detail) {
-  for (const auto& [id, stream] : std::exchange(streams_, {})) stream->on_gone(ECONNRESET);
+  lose_all();
   if (!detail.empty()) spdlog::warn("tunnel-failed pod={} client=\"{}\" cause=\"{}\"", pod_, tls_->peer_id(), detail);
   touch();
 }
@@ -179,7 +136,7 @@ void TunnelServer::settle() {
     if (!tls_->problem().empty()) return end("TLS: " + tls_->problem());
     return end(tls_->is_established() ? "" : std::strerror(step.error));
   }
-  if (step.outcome == HttpSocket::Outcome::kEnded || (socket_.heard_end() && streams_.empty())) end("");
+  if (step.outcome == HttpSocket::Outcome::kEnded || (socket_.heard_end() && !has_streams())) end("");
 }
 
 void TunnelServer::end(std::string_view why) {
@@ -187,8 +144,8 @@ void TunnelServer::end(std::string_view why) {
   if (!why.empty())
     spdlog::warn("tunnel-ended pod={} peer={} client=\"{}\" cause=\"{}\"", pod_, IpAddress(peer_.client).to_string(),
                  tls_ == nullptr ? std::string() : tls_->peer_id(), why);
-  const bool in_order = streams_.empty();
-  for (const auto& [id, stream] : std::exchange(streams_, {})) stream->on_gone(ECONNRESET);
+  const bool in_order = !has_streams();
+  lose_all();
   tls_ = nullptr;
   socket_.close(in_order);
   host_.on_ended(*this);

@@ -5,19 +5,13 @@
 
 #include <cstdint>
 #include <list>
-#include <map>
 #include <memory>
 #include <optional>
 #include <string>
 #include <string_view>
 
 #include "underpass/abi.h"
-#include "userspace_proxy/http/codec.h"
-#include "userspace_proxy/net/loop.h"
-#include "userspace_proxy/session/http_socket.h"
 #include "userspace_proxy/session/tunnel.h"
-#include "userspace_proxy/session/tunnel_stream.h"
-#include "userspace_proxy/tls/tls_transport.h"
 
 namespace underpass::session {
 
@@ -36,9 +30,6 @@ class TunnelServer final : public Tunnel, private http::ServerEvents, private ne
  public:
   // `peer`: what the kernel says of the connection.
   TunnelServer(HttpHost& host, NetnsCookie pod, const up_peer& peer);
-  ~TunnelServer() override;
-  TunnelServer(const TunnelServer&) = delete;
-  TunnelServer& operator=(const TunnelServer&) = delete;
 
   void start(UniqueFd socket);
   void settle() override;
@@ -48,12 +39,9 @@ class TunnelServer final : public Tunnel, private http::ServerEvents, private ne
   void end(std::string_view why);
 
   [[nodiscard]] http::Codec& codec() override { return *codec_; }
-  void touch() override { host_.touch(*this); }
   void answer(http::StreamId stream, unsigned status) override;
-  void forget(http::StreamId stream) override;
 
   [[nodiscard]] NetnsCookie pod() const { return pod_; }
-  [[nodiscard]] bool is_over() const { return is_over_; }
 
   net::Clock::time_point must_end_by = net::Clock::time_point::max();
   std::list<TunnelServer>::iterator place;
@@ -71,18 +59,10 @@ class TunnelServer final : public Tunnel, private http::ServerEvents, private ne
 
   void refuse(http::StreamId stream, unsigned status, std::string_view authority, std::string_view why);
 
-  HttpHost& host_;
   const NetnsCookie pod_;
   const up_peer peer_;
-  HttpSocket socket_;
-  tls::TlsTransport* tls_ = nullptr;  // the socket's
+  const net::Clock::time_point began_;
   std::unique_ptr<http::ServerCodec> codec_;
-  std::map<http::StreamId, TunnelStream*> streams_;
-  net::Clock::time_point began_;
-  net::Clock::time_point idle_since_;  // while there is no stream
-  net::Clock::time_point heard_;
-  std::uint64_t heard_bytes_ = 0;
-  bool was_asked_ = false;
   bool is_leaving_ = false;
   bool is_over_ = false;
 };

@@ -34,7 +34,7 @@ TunnelStream::~TunnelStream() { close(false); }
 // --- readiness ------------------------------------------------------------------------------------------------------
 
 bool TunnelStream::is_full() const {
-  return tunnel_ != nullptr && tunnel_->codec().buffered(id_) > tunnel_limits().max_buffered;
+  return tunnel_ != nullptr && tunnel_->codec().buffered(id_) > kTunnelLimits.max_buffered;
 }
 
 std::uint32_t TunnelStream::ready() const {

@@ -2,7 +2,8 @@
 #include "userspace_proxy/session/upstream_pool.h"
 
 #include <utility>
-#include <vector>
+
+#include "userspace_proxy/session/pool_members.h"
 
 namespace underpass::session {
 
@@ -44,7 +45,7 @@ void UpstreamPool::forget(UpstreamUser& user) {
 
 void UpstreamPool::on_room(Upstream& upstream) {
   auto& group = upstream.group();
-  if (&group.members.front() != &upstream) group.members.splice(group.members.begin(), group.members, upstream.place);
+  put_first(upstream);
   while (!group.waiting.empty() && upstream.can_send()) {
     auto* user = group.waiting.front();
     group.waiting.pop_front();
@@ -68,24 +69,13 @@ void UpstreamPool::on_ended(Upstream& upstream) {
   ended_.splice(ended_.end(), group.members, upstream.place);
 }
 
-template <typename Visit>
-void UpstreamPool::visit_all(Visit visit) {
-  // Whoever loses one may look for another, in a group that is new.
-  std::vector<Upstream*> all;
-  for (auto& [key, group] : groups_)
-    for (auto& upstream : group.members) all.push_back(&upstream);
-  for (auto* upstream : all) visit(*upstream);
-}
-
 void UpstreamPool::check_time(net::Clock::time_point now) {
-  visit_all([&](Upstream& upstream) { upstream.check_time(now); });
-  // Those that ended are gone by now: it is called before a round.
-  std::erase_if(groups_,
-                [](const auto& entry) { return entry.second.members.empty() && entry.second.waiting.empty(); });
+  visit_members(groups_, [&](Upstream& upstream) { upstream.check_time(now); });
+  drop_empty(groups_);  // it is called before a round
 }
 
 void UpstreamPool::forget_pod(NetnsCookie pod, bool reset) {
-  visit_all([&](Upstream& upstream) {
+  visit_members(groups_, [&](Upstream& upstream) {
     if (upstream.pod() != pod) return;
     if (reset)
       upstream.end(telemetry::RequestFlag::kDrained, "the pod went");
@@ -95,11 +85,11 @@ void UpstreamPool::forget_pod(NetnsCookie pod, bool reset) {
 }
 
 void UpstreamPool::renew() {
-  visit_all([](Upstream& upstream) { upstream.leave_if_outdated(); });
+  visit_members(groups_, [](Upstream& upstream) { upstream.leave_if_outdated(); });
 }
 
 void UpstreamPool::leave_all() {
-  visit_all([](Upstream& upstream) { upstream.leave(); });
+  visit_members(groups_, [](Upstream& upstream) { upstream.leave(); });
 }
 
 std::size_t UpstreamPool::size() const {

@@ -50,8 +50,6 @@ class UpstreamPool {
  private:
   static void start(UpstreamUser& user, Upstream& upstream);
   void dial(UpstreamGroup& group);
-  template <typename Visit>
-  void visit_all(Visit visit);
 
   HttpHost& host_;
   std::unordered_map<UpstreamKey, UpstreamGroup, UpstreamKeyHash> groups_;  // nodes do not move

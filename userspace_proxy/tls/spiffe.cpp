@@ -3,55 +3,18 @@
 
 #include <openssl/x509v3.h>
 
-#include <algorithm>
 #include <memory>
+
+#include "underpass/spiffe_id.h"
 
 namespace underpass::tls {
 namespace {
-
-constexpr std::string_view kScheme = "spiffe://";
-constexpr std::size_t kLongest = 2048;  // SPIFFE-ID §2.3
 
 struct NamesDeleter {
   void operator()(GENERAL_NAMES* names) const { GENERAL_NAMES_free(names); }
 };
 
-bool is_plain(char c) {
-  return (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z') || (c >= '0' && c <= '9') || c == '.' || c == '-' || c == '_';
-}
-
-bool is_domain(std::string_view text) {
-  return !text.empty() && std::ranges::all_of(text, [](char c) { return is_plain(c) && !(c >= 'A' && c <= 'Z'); });
-}
-
-// A path segment of a SPIFFE ID.
-bool is_segment(std::string_view text) {
-  return !text.empty() && text != "." && text != ".." && std::ranges::all_of(text, is_plain);
-}
-
-// Takes what stands before the next "/", and that.
-std::string_view take_part(std::string_view& rest) {
-  const auto end = rest.find('/');
-  const auto part = rest.substr(0, end);
-  rest = end == std::string_view::npos ? std::string_view() : rest.substr(end + 1);
-  return part;
-}
-
 }  // namespace
-
-std::optional<SpiffeId> parse_spiffe_id(std::string_view text) {
-  if (text.size() > kLongest || !text.starts_with(kScheme) || text.ends_with('/')) return std::nullopt;
-  auto rest = text.substr(kScheme.size());
-  SpiffeId id;
-  id.trust_domain = take_part(rest);
-  if (take_part(rest) != "ns") return std::nullopt;
-  id.ns = take_part(rest);
-  if (take_part(rest) != "sa") return std::nullopt;
-  id.account = take_part(rest);
-  if (!rest.empty() || !is_domain(id.trust_domain) || !is_segment(id.ns) || !is_segment(id.account))
-    return std::nullopt;
-  return id;
-}
 
 Result<std::string> spiffe_id_of(const X509& certificate) {
   // X509-SVID §4.1: who signs is nobody that speaks.

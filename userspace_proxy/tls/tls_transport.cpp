@@ -12,6 +12,7 @@
 #include <cstring>
 #include <utility>
 
+#include "underpass/spiffe_id.h"
 #include "userspace_proxy/net/tcp.h"
 #include "userspace_proxy/tls/spiffe.h"
 
@@ -52,24 +53,28 @@ TlsTransport::TlsTransport(net::Loop& loop, UniqueFd fd, IdentityPtr identity, E
 
 TlsTransport::~TlsTransport() { close(false); }
 
-std::unique_ptr<TlsTransport> TlsTransport::connect(net::Loop& loop, UniqueFd fd, IdentityPtr identity,
-                                                    Expected expected) {
+std::unique_ptr<TlsTransport> TlsTransport::make(net::Loop& loop, UniqueFd fd, IdentityPtr identity, Expected expected,
+                                                 SSL_CTX& context) {
   std::unique_ptr<TlsTransport> made(new TlsTransport(loop, std::move(fd), std::move(identity), std::move(expected)));
-  made->is_client_ = true;
-  made->ssl_.reset(SSL_new(made->identity_->client.get()));
-  SSL_set_connect_state(made->ssl_.get());
+  made->ssl_.reset(SSL_new(&context));
   SSL_set_fd(made->ssl_.get(), made->fd_.get());
   SSL_set_ex_data(made->ssl_.get(), index_of_owner(), made.get());
   return made;
 }
 
+std::unique_ptr<TlsTransport> TlsTransport::connect(net::Loop& loop, UniqueFd fd, IdentityPtr identity,
+                                                    Expected expected) {
+  auto& context = *identity->client;
+  auto made = make(loop, std::move(fd), std::move(identity), std::move(expected), context);
+  SSL_set_connect_state(made->ssl_.get());
+  return made;
+}
+
 std::unique_ptr<TlsTransport> TlsTransport::accept(net::Loop& loop, UniqueFd fd, IdentityPtr identity,
                                                    Expected expected) {
-  std::unique_ptr<TlsTransport> made(new TlsTransport(loop, std::move(fd), std::move(identity), std::move(expected)));
-  made->ssl_.reset(SSL_new(made->identity_->server.get()));
+  auto& context = *identity->server;
+  auto made = make(loop, std::move(fd), std::move(identity), std::move(expected), context);
   SSL_set_accept_state(made->ssl_.get());
-  SSL_set_fd(made->ssl_.get(), made->fd_.get());
-  SSL_set_ex_data(made->ssl_.get(), index_of_owner(), made.get());
   return made;
 }
 
@@ -152,19 +157,13 @@ ssize_t TlsTransport::fail(int result, int crossing) {
 
 // --- bytes ----------------------------------------------------------------------------------------------------------
 
-ssize_t TlsTransport::receive(char* to, std::size_t most) {
-  if (!is_established_ && !shake_hands()) return -1;
-  ERR_clear_error();
-  const int got = SSL_read(ssl_.get(), to, cut(most));
-  if (got > 0) return got;
-  if (SSL_get_error(ssl_.get(), got) == SSL_ERROR_ZERO_RETURN) return 0;
-  return fail(got, SSL_ERROR_WANT_WRITE);
-}
+ssize_t TlsTransport::receive(char* to, std::size_t most) { return read(&SSL_read, to, most); }
+ssize_t TlsTransport::peek(char* to, std::size_t most) { return read(&SSL_peek, to, most); }
 
-ssize_t TlsTransport::peek(char* to, std::size_t most) {
+ssize_t TlsTransport::read(int (*how)(SSL*, void*, int), char* to, std::size_t most) {
   if (!is_established_ && !shake_hands()) return -1;
   ERR_clear_error();
-  const int got = SSL_peek(ssl_.get(), to, cut(most));
+  const int got = how(ssl_.get(), to, cut(most));
   if (got > 0) return got;
   if (SSL_get_error(ssl_.get(), got) == SSL_ERROR_ZERO_RETURN) return 0;
   return fail(got, SSL_ERROR_WANT_WRITE);

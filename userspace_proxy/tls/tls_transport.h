@@ -39,7 +39,6 @@ class TlsTransport final : public net::Transport, private net::Watcher {
   int take_error() override;
   void close(bool in_order) override;
 
-  [[nodiscard]] int fd() const { return fd_.get(); }
   [[nodiscard]] bool is_established() const { return is_established_; }
   // Of the certificate that was verified; empty before.
   [[nodiscard]] const std::string& peer_id() const { return peer_id_; }
@@ -52,10 +51,13 @@ class TlsTransport final : public net::Transport, private net::Watcher {
   };
 
   TlsTransport(net::Loop& loop, UniqueFd fd, IdentityPtr identity, Expected expected);
+  static std::unique_ptr<TlsTransport> make(net::Loop& loop, UniqueFd fd, IdentityPtr identity, Expected expected,
+                                            SSL_CTX& context);
   void on_events(std::uint32_t events) override;
   static int verify(int preverified, X509_STORE_CTX* store);
   [[nodiscard]] bool check_peer(const X509& certificate);
   bool shake_hands();
+  ssize_t read(int (*how)(SSL*, void*, int), char* to, std::size_t most);
   ssize_t fail(int result, int crossing);
 
   net::Loop& loop_;
@@ -66,7 +68,6 @@ class TlsTransport final : public net::Transport, private net::Watcher {
   net::Watcher* watcher_ = nullptr;
   std::string peer_id_;
   std::string problem_;
-  bool is_client_ = false;
   bool is_established_ = false;
   bool is_crossed_ = false;  // one direction waits for the other
   bool is_broken_ = false;

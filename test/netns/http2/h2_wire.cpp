@@ -11,36 +11,11 @@
 #include <stdexcept>
 
 namespace underpass::test {
-namespace {
 
-std::string find(const H2Wire::Head& head, std::string_view name) {
-  const auto found = std::ranges::find(head, name, &H2Wire::Head::value_type::first);
-  return found == head.end() ? "" : found->second;
+std::string H2Wire::Stream::field(std::string_view name) const {
+  return heads.empty() ? "" : field_of(heads.back(), name);
 }
-
-std::vector<nghttp2_nv> list_of(const H2Wire::Head& head) {
-  const auto bytes = [](const std::string& text) {
-    return reinterpret_cast<std::uint8_t*>(const_cast<char*>(text.data()));
-  };
-  std::vector<nghttp2_nv> out;
-  for (const auto& [name, value] : head)
-    out.push_back({.name = bytes(name),
-                   .value = bytes(value),
-                   .namelen = name.size(),
-                   .valuelen = value.size(),
-                   .flags = NGHTTP2_NV_FLAG_NONE});
-  return out;
-}
-
-std::int32_t check(std::int32_t result) {
-  if (result < 0) throw std::runtime_error(std::string("nghttp2: ") + nghttp2_strerror(result));
-  return result;
-}
-
-}  // namespace
-
-std::string H2Wire::Stream::field(std::string_view name) const { return heads.empty() ? "" : find(heads.back(), name); }
-std::string H2Wire::Stream::trailer(std::string_view name) const { return find(trailers, name); }
+std::string H2Wire::Stream::trailer(std::string_view name) const { return field_of(trailers, name); }
 
 struct H2Wire::Callbacks {
   static H2Wire& of(void* user) { return *static_cast<H2Wire*>(user); }
@@ -102,18 +77,18 @@ struct H2Wire::Callbacks {
 
 H2Wire::H2Wire(UniqueFd fd, Role role, const Settings& settings) : fd_(std::move(fd)), session_(nullptr, nullptr) {
   nghttp2_session_callbacks* table = nullptr;
-  check(nghttp2_session_callbacks_new(&table));
+  check_nghttp2(nghttp2_session_callbacks_new(&table));
   nghttp2_session_callbacks_set_on_begin_headers_callback(table, Callbacks::on_begin);
   nghttp2_session_callbacks_set_on_header_callback(table, Callbacks::on_field);
   nghttp2_session_callbacks_set_on_frame_recv_callback(table, Callbacks::on_frame);
   nghttp2_session_callbacks_set_on_data_chunk_recv_callback(table, Callbacks::on_data);
   nghttp2_session* session = nullptr;
   const auto make = role == Role::kServer ? nghttp2_session_server_new : nghttp2_session_client_new;
-  check(make(&session, table, this));
+  check_nghttp2(make(&session, table, this));
   nghttp2_session_callbacks_del(table);
   session_ = {session, nghttp2_session_del};
   set_option(fd_.get(), IPPROTO_TCP, TCP_NODELAY, 1);  // or each WINDOW_UPDATE waits for the peer's delayed ACK
-  check(nghttp2_submit_settings(session, NGHTTP2_FLAG_NONE, settings.data(), settings.size()));
+  check_nghttp2(nghttp2_submit_settings(session, NGHTTP2_FLAG_NONE, settings.data(), settings.size()));
 }
 
 H2Wire::H2Wire(const Place& client, const Place& server, std::uint16_t port)
@@ -128,19 +103,20 @@ nghttp2_data_provider H2Wire::body_of(std::int32_t /*stream*/) {
 std::int32_t H2Wire::ask(const Head& head, bool end) {
   const auto list = list_of(head);
   const auto body = body_of(0);
-  return check(
+  return check_nghttp2(
       nghttp2_submit_request(session_.get(), nullptr, list.data(), list.size(), end ? nullptr : &body, nullptr));
 }
 
 void H2Wire::interim(std::int32_t stream, const Head& head) {
   const auto list = list_of(head);
-  check(nghttp2_submit_headers(session_.get(), NGHTTP2_FLAG_NONE, stream, nullptr, list.data(), list.size(), nullptr));
+  check_nghttp2(
+      nghttp2_submit_headers(session_.get(), NGHTTP2_FLAG_NONE, stream, nullptr, list.data(), list.size(), nullptr));
 }
 
 void H2Wire::answer(std::int32_t stream, const Head& head, bool end) {
   const auto list = list_of(head);
   const auto body = body_of(stream);
-  check(nghttp2_submit_response(session_.get(), stream, list.data(), list.size(), end ? nullptr : &body));
+  check_nghttp2(nghttp2_submit_response(session_.get(), stream, list.data(), list.size(), end ? nullptr : &body));
 }
 
 void H2Wire::send(std::int32_t stream, std::string_view bytes, bool end) {
@@ -171,7 +147,7 @@ bool H2Wire::write() {
 bool H2Wire::write_all() {
   if (!write()) return false;
   for (const auto& [stream, code] : std::exchange(resets_, {}))
-    check(nghttp2_submit_rst_stream(session_.get(), NGHTTP2_FLAG_NONE, stream, code));
+    check_nghttp2(nghttp2_submit_rst_stream(session_.get(), NGHTTP2_FLAG_NONE, stream, code));
   return write();
 }
 

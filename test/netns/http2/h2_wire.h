@@ -15,6 +15,7 @@
 #include <utility>
 #include <vector>
 
+#include "test/support/h2_head.h"
 #include "test/support/sockets.h"
 
 namespace underpass::test {
@@ -22,7 +23,7 @@ namespace underpass::test {
 class H2Wire {
  public:
   enum class Role : std::uint8_t { kClient, kServer };
-  using Head = std::vector<std::pair<std::string, std::string>>;  // pseudo-headers too, in their order
+  using Head = test::Head;
   using Settings = std::vector<nghttp2_settings_entry>;
 
   struct Stream {

@@ -35,6 +35,21 @@ void check_ends(const TwoNodes& nodes, const boost::json::value& line, int famil
   CHECK(member(line, "destination", "ip") == nodes.at("server").ip(family));
 }
 
+// At both nodes, of one over IPv4 and then one over IPv6: the first of each.
+std::vector<boost::json::value> check_logged(const TwoNodes& nodes) {
+  std::vector<boost::json::value> out;
+  for (const auto* node : {&nodes.one, &nodes.two}) {
+    CAPTURE(node->name);
+    const bool logged = eventually(seconds(10), [&] { return TwoNodes::lines(*node, "server").size() >= 2; });
+    REQUIRE_MESSAGE(logged, nodes.logs());
+    const auto lines = TwoNodes::lines(*node, "server");
+    check_ends(nodes, lines[0], AF_INET);
+    check_ends(nodes, lines[1], AF_INET6);
+    out.push_back(lines[0]);
+  }
+  return out;
+}
+
 // The record of this connection as that node tells it; null: it does not.
 boost::json::value connection_to(const TwoNodes::Node& node, std::uint16_t port) {
   for (const auto& row : node.ctl.json({"connections"}).as_array())
@@ -99,14 +114,7 @@ TEST_CASE("mtls: bytes between nodes arrive, are nobody else's, and are told of 
     CHECK(capture.count_of_port(UP_TUNNEL_PORT) > 10);
     CHECK(capture.count_of_port(address.port()) == 0);
   }
-  for (const auto* node : {&nodes.one, &nodes.two}) {
-    CAPTURE(node->name);
-    const bool logged = eventually(seconds(10), [&] { return TwoNodes::lines(*node, "server").size() >= 2; });
-    REQUIRE_MESSAGE(logged, nodes.logs());
-    const auto lines = TwoNodes::lines(*node, "server");
-    check_ends(nodes, lines[0], AF_INET);
-    check_ends(nodes, lines[1], AF_INET6);
-  }
+  check_logged(nodes);
   check_counted(nodes, "istio_tcp_connections_opened_total");
 }
 
@@ -150,15 +158,9 @@ TEST_CASE("mtls: requests between nodes are nobody else's, and have a line and a
     }
     CHECK(capture.count_of_port(UP_TUNNEL_PORT) > 4);
   }
-  for (const auto* node : {&nodes.one, &nodes.two}) {
-    CAPTURE(node->name);
-    const bool logged = eventually(seconds(10), [&] { return TwoNodes::lines(*node, "server").size() >= 2; });
-    REQUIRE_MESSAGE(logged, nodes.logs());
-    const auto lines = TwoNodes::lines(*node, "server");
-    check_ends(nodes, lines[0], AF_INET);
-    check_ends(nodes, lines[1], AF_INET6);
-    CHECK(text_of(lines[0].at("path")) == "/a-path");
-    CHECK(lines[0].at("code").to_number<int>() == 200);
+  for (const auto& line : check_logged(nodes)) {
+    CHECK(text_of(line.at("path")) == "/a-path");
+    CHECK(line.at("code").to_number<int>() == 200);
   }
   check_counted(nodes, "istio_requests_total");
 }
