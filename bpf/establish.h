@@ -238,30 +238,6 @@ static __always_inline enum up_why up_join(struct bpf_sock_ops *ctx, struct up_c
 	return up_map(ctx, &conn->end[UP_SERVER], tp);
 }
 
-/*
- * The server's end is there, and no true source record: its SYN was let in as that of another, or of nobody. False: policy
- * lets nobody in there. A program cannot end the socket, so it is barred at least.
- */
-static __always_inline bool up_lets_stranger_in(struct bpf_sock_ops *ctx, const struct up_end *client,
-						const struct up_end *server)
-{
-	struct up_attempt attempt = {
-		.client = client->addr,
-		.server = server->addr,
-		.port = bpf_ntohs(server->port),
-	};
-	struct up_standing standing = {};
-
-	if (!up_standing_of(server->netns_cookie, &standing) || !standing.policy ||
-	    up_addr_is_loopback(&client->addr) || up_addr_is_loopback(&server->addr))
-		return true;
-	attempt.set = standing.policy;
-	if (up_admits_stranger(&attempt, server->netns_cookie))
-		return true;
-	up_bar(ctx, server->cookie);
-	return false;
-}
-
 /* Does policy, or the worker, have no say in what the node's own processes dial there? */
 static __always_inline bool up_host_bypasses(struct up_attempt *attempt, const struct up_source *source,
 					     __u64 server_netns)
@@ -276,12 +252,28 @@ static __always_inline bool up_host_bypasses(struct up_attempt *attempt, const s
 	return verdict.bypassed;
 }
 
-/*
- * Has it come to the application of a pod whose worker is to decide, past that worker? Its SYN was let in before the worker
- * had a say, or as what it is not. Then it is barred. `source` is null of a stranger.
- */
-static __always_inline bool up_went_past_worker(struct bpf_sock_ops *ctx, const struct up_end *client,
-						const struct up_end *server, const struct up_source *source)
+/* Has it come to the application of a pod whose worker is to decide, past that worker? Its SYN was let in before the worker
+ * had a say, or as what it is not. */
+static __always_inline bool up_went_past_worker(struct up_attempt *attempt, const struct up_end *server,
+						const struct up_source *source)
+{
+	__u64 netns = server->netns_cookie;
+
+	if (server->worker || up_excludes_inbound(netns, server->port))
+		return false;
+	if (source ? source->client_netns == netns || (source->worker && source->worker == up_worker_number(netns))
+		   : up_netns_of(&attempt->client, 0) == netns)
+		return false;
+	if (up_host_bypasses(attempt, source, netns))
+		return false;
+	up_refused_undecided(attempt, UP_SERVER, source ? source->client_netns : 0, netns);
+	return true;
+}
+
+/* The server's end is there. Must nothing pass? `source` is null where there is no true source record: the SYN was let in as
+ * that of another, or of nobody. */
+static __always_inline bool up_must_bar(const struct up_end *client, const struct up_end *server,
+					const struct up_source *source)
 {
 	struct up_attempt attempt = {
 		.client = client->addr,
@@ -289,21 +281,16 @@ static __always_inline bool up_went_past_worker(struct bpf_sock_ops *ctx, const 
 		.port = bpf_ntohs(server->port),
 	};
 	struct up_standing standing = {};
-	__u64 netns = server->netns_cookie;
 
-	if (server->worker || !up_standing_of(netns, &standing) || !(standing.capture & UP_CAPTURE_MUST) ||
-	    up_addr_is_loopback(&client->addr) || up_addr_is_loopback(&server->addr) ||
-	    up_excludes_inbound(netns, server->port))
-		return false;
-	if (source ? source->client_netns == netns || (source->worker && source->worker == up_worker_number(netns))
-		   : up_netns_of(&client->addr, 0) == netns)
+	if (!up_standing_of(server->netns_cookie, &standing) || up_addr_is_loopback(&client->addr) ||
+	    up_addr_is_loopback(&server->addr))
 		return false;
 	attempt.set = standing.policy;
-	if (up_host_bypasses(&attempt, source, netns))
-		return false;
-	up_refused_undecided(&attempt, UP_SERVER, source ? source->client_netns : 0, netns);
-	up_bar(ctx, server->cookie);
-	return true;
+	/* What comes through a tunnel its worker judges, by the certificate. */
+	if (!source && standing.policy && server->worker != UP_TUNNELS &&
+	    !up_admits_stranger(&attempt, server->netns_cookie))
+		return true;
+	return standing.capture & UP_CAPTURE_MUST && up_went_past_worker(&attempt, server, source);
 }
 
 /* The way that it has taken in the end, and what the application that accepted it is shown. */
@@ -340,7 +327,7 @@ static __always_inline void up_on_server_established(struct bpf_sock_ops *ctx, s
 	__u64 netns = bpf_get_netns_cookie(ctx);
 	struct up_source source = {};
 	struct up_conn *conn = NULL;
-	bool fresh = false, barred;
+	bool fresh = false, known, barred;
 	struct tcp_sock *tp;
 	struct up_sk *me;
 	__u64 id;
@@ -360,15 +347,15 @@ static __always_inline void up_on_server_established(struct bpf_sock_ops *ctx, s
 		server.worker = up_ends_tunnel(&server) ? UP_TUNNELS : 1;
 	up_remote_end(ctx, &client);
 
-	if (up_source_consume(&client, &server, tp->copied_seq, &source)) {
-		barred = up_went_past_worker(ctx, &client, &server, &source);
+	known = up_source_consume(&client, &server, tp->copied_seq, &source);
+	if (known) {
 		id = source.client_cookie;
 		conn = up_conn_find(id);
-	} else {
-		/* What comes through a tunnel its worker judges, by the certificate. */
-		barred = server.worker != UP_TUNNELS && (!up_lets_stranger_in(ctx, &client, &server) ||
-							 up_went_past_worker(ctx, &client, &server, NULL));
 	}
+	barred = up_must_bar(&client, &server, known ? &source : NULL);
+	/* A program cannot end the socket. */
+	if (barred)
+		up_bar(ctx, server.cookie);
 	if (!me)
 		return;
 	/* A worker's dial of which there is no record, for want of room: not to be taken for the pod's own loopback. */
@@ -563,7 +550,7 @@ static __always_inline void up_on_state(struct bpf_sock_ops *ctx, struct bpf_soc
 		if (up_conn_is_watched(conn) && (from == UP_TCP_ESTABLISHED || from == UP_TCP_CLOSE_WAIT))
 			up_judge(conn, end, tp, from);
 		if (end == UP_CLIENT && from == UP_TCP_ESTABLISHED && conn->end[UP_SERVER].netns_cookie)
-			up_brief_note(conn, tp);
+			up_brief_note(conn, BPF_CORE_READ(tp, data_segs_in), BPF_CORE_READ(tp, data_segs_out));
 		/* Aborted, and not closed: what the kernel says to further calls is plain TCP's business again. */
 		if (to == UP_TCP_CLOSE && conn->end[end].mapped && up_is_drained((struct sock *)tp))
 			bpf_map_delete_elem(&up_socks, &conn->end[end].cookie);

@@ -56,19 +56,24 @@ static __always_inline struct up_traffic *up_traffic_of(const struct up_conn *co
 
 /* Adds what this direction has carried since it was last added. The sweep and a closing socket may both come: each takes
  * what it saw off what the other had seen, so that the sum is right whoever is last. */
-static __always_inline void up_traffic_add(struct up_conn *conn, __u32 end)
+__noinline int up_traffic_add(struct up_conn *conn, __u32 end)
 {
-	struct up_dir *dir = &conn->dir[end & 1];
-	__u64 total = dir->tcp_bytes + dir->redirected_bytes, before;
 	struct up_traffic *traffic;
+	__u64 total, before;
+	struct up_dir *dir;
 
+	if (!conn)
+		return 0;
+	dir = &conn->dir[end & 1];
+	total = dir->tcp_bytes + dir->redirected_bytes;
 	if (total == dir->counted)
-		return;
+		return 0;
 	traffic = up_traffic_of(conn);
 	if (!traffic)
-		return;
+		return 0;
 	before = __sync_lock_test_and_set(&dir->counted, total);
 	__sync_fetch_and_add((end & 1) == UP_CLIENT ? &traffic->sent : &traffic->received, total - before);
+	return 0;
 }
 
 static __always_inline void up_flow_tell(const struct up_conn *conn, __u64 id, enum up_flow_event event)
@@ -116,18 +121,18 @@ static __always_inline void up_flow_tell(const struct up_conn *conn, __u64 id, e
 #define UP_BRIEF_ENOUGH 64
 #define UP_BRIEF_PROBE 16
 
-static __always_inline void up_brief_note(const struct up_conn *conn, struct tcp_sock *client)
+__noinline int up_brief_note(const struct up_conn *conn, __u32 segments_in, __u32 segments_out)
 {
-	struct up_traffic *traffic = up_traffic_of(conn);
+	struct up_traffic *traffic = conn ? up_traffic_of(conn) : NULL;
 
 	if (!traffic)
-		return;
-	if (BPF_CORE_READ(client, data_segs_in) > UP_BRIEF_SEGMENTS ||
-	    BPF_CORE_READ(client, data_segs_out) > UP_BRIEF_SEGMENTS || conn->dir[UP_CLIENT].redirected_bytes ||
-	    conn->dir[UP_SERVER].redirected_bytes)
+		return 0;
+	if (segments_in > UP_BRIEF_SEGMENTS || segments_out > UP_BRIEF_SEGMENTS ||
+	    conn->dir[UP_CLIENT].redirected_bytes || conn->dir[UP_SERVER].redirected_bytes)
 		traffic->brief = 0;
 	else
 		traffic->brief++;
+	return 0;
 }
 
 static __always_inline bool up_brief_expected(const struct up_conn *conn)
@@ -138,28 +143,31 @@ static __always_inline bool up_brief_expected(const struct up_conn *conn)
 }
 
 /* Both sides have said which way it goes. */
-static __always_inline void up_opened(struct up_conn *conn, __u64 id, enum up_way way)
+__noinline int up_opened(const struct up_conn *conn, __u64 id, enum up_way way)
 {
-	struct up_traffic *traffic = up_traffic_of(conn);
+	struct up_traffic *traffic;
 
-	if (!up_is_told(conn))
-		return;
+	if (!conn || !up_is_told(conn))
+		return 0;
+	traffic = up_traffic_of(conn);
 	up_count_connection(way);
 	if (traffic)
 		__sync_fetch_and_add(&traffic->opened, 1);
 	up_flow_tell(conn, id, UP_FLOW_OPENED);
+	return 0;
 }
 
-static __always_inline void up_closed(struct up_conn *conn, __u64 id)
+__noinline int up_closed(const struct up_conn *conn, __u64 id)
 {
 	struct up_traffic *traffic;
 
-	if (!conn->established_ns || !up_is_told(conn))
-		return;
+	if (!conn || !conn->established_ns || !up_is_told(conn))
+		return 0;
 	traffic = up_traffic_of(conn);
 	if (traffic)
 		__sync_fetch_and_add(&traffic->closed, 1);
 	up_flow_tell(conn, id, UP_FLOW_CLOSED);
+	return 0;
 }
 
 #endif /* UNDERPASS_BPF_FLOWS_H */

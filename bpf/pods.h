@@ -64,9 +64,12 @@ struct up_standing {
 	__u32 capture;
 };
 
-/* False: no enrolled pod. One whose row changes all the time is closed, and nobody. */
-static __always_inline bool up_standing_of(__u64 netns_cookie, struct up_standing *out)
+/* False: no enrolled pod. One whose row changes all the time is closed, and nobody. A function of its own for the verifier,
+ * which looks at it once and not wherever it is called; therefore it wants the pointer asked for null. */
+__noinline int up_standing_of(__u64 netns_cookie, struct up_standing *out)
 {
+	if (!out)
+		return 0;
 	for (int i = 0; i < UP_ATTEMPTS; i++) {
 		const struct up_pod *pod = up_pod_find(netns_cookie);
 
@@ -86,12 +89,15 @@ static __always_inline bool up_standing_of(__u64 netns_cookie, struct up_standin
 
 /* The netns that `addr` leads to, seen from `from`: its own for loopback, 0 for what is no enrolled pod of this node. Read
  * as above. */
-static __always_inline __u64 up_netns_of(const struct up_addr *addr, __u64 from)
+__noinline __u64 up_netns_of(const struct up_addr *addr, __u64 from)
 {
-	struct up_ip_key key = {.addr = *addr};
+	struct up_ip_key key = {};
 
+	if (!addr)
+		return 0;
 	if (up_addr_is_loopback(addr))
 		return from;
+	key.addr = *addr;
 	for (int i = 0; i < UP_ATTEMPTS; i++) {
 		const struct up_ip *ip = bpf_map_lookup_elem(&up_ips, &key);
 		__u64 cookie = ip ? ip->netns_cookie : 0;

@@ -16,7 +16,8 @@
 
 #define UP_MAX_WAITERS 16
 
-extern const void woken_wake_function __ksym __weak;
+/* Its address; 0: the kernel does not show it. */
+const volatile __u64 up_woken_wake_function = 0;
 
 static __always_inline bool up_sock_is_owned(struct sock *sk)
 {
@@ -53,7 +54,7 @@ static __always_inline int up_sleepers(struct sock *sk)
 
 	return up_count_waiters((__u64)wq + bpf_core_field_offset(struct socket_wq, wait) +
 					bpf_core_field_offset(struct wait_queue_head, head),
-				(__u64)&woken_wake_function);
+				up_woken_wake_function);
 }
 
 /* Sleepers without a reference on the psock are inside tcp_recvmsg(). */

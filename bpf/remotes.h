@@ -40,8 +40,10 @@ static __always_inline const struct up_remote *up_remote_find(const struct up_ad
 
 /* Copied, and then looked for once more, as with Services. A row that changes all the time is that of a pod that nobody
  * knows: reached through a tunnel, at whose end no certificate is the right one. */
-static __always_inline void up_remote_read(const struct up_addr *addr, __be16 port, struct up_remote_facts *out)
+__noinline int up_remote_read(const struct up_addr *addr, __u32 port, struct up_remote_facts *out)
 {
+	if (!addr || !out)
+		return 0;
 	for (int attempt = 0; attempt < UP_ATTEMPTS; attempt++) {
 		const struct up_remote *remote = up_remote_find(addr, port);
 
@@ -50,10 +52,11 @@ static __always_inline void up_remote_read(const struct up_addr *addr, __be16 po
 		out->tunnel = remote ? remote->tunnel : UP_TUNNEL_NONE;
 		barrier();
 		if (!remote || up_remote_find(addr, port) == remote)
-			return;
+			return !!remote;
 	}
 	out->identity = UP_IDENTITY_UNAUTHENTICATED;
 	out->tunnel = UP_TUNNEL_HBONE;
+	return 1;
 }
 
 static __always_inline bool up_is_tunnelled(const struct up_addr *addr, __be16 port)

@@ -99,8 +99,10 @@ static __always_inline const struct up_service *up_service_find(const struct up_
  * Since Linux 6.1 the memory of an entry that was deleted or replaced may be another entry's at once, while it is being
  * read. So what was read of it counts only if the key leads to the same place afterwards.
  */
-static __always_inline bool up_service_read(const struct up_dial *dial, struct up_service_facts *out)
+__noinline int up_service_read(const struct up_dial *dial, struct up_service_facts *out)
 {
+	if (!dial || !out)
+		return false;
 	for (int attempt = 0; attempt < UP_ATTEMPTS; attempt++) {
 		const struct up_service *service = up_service_find(dial);
 
@@ -206,11 +208,14 @@ static __always_inline void up_affinity_keep(const struct up_affinity_key *key, 
 }
 
 /* False: nothing is ready. */
-static __always_inline bool up_backend_choose(const struct up_dial *dial, struct up_service_facts *service,
-					      struct up_backend *out)
+__noinline int up_backend_choose(const struct up_dial *dial, struct up_service_facts *service, struct up_backend *out)
 {
-	struct up_affinity_key key = {.client_netns = dial->netns, .service = service->id};
+	struct up_affinity_key key = {};
 
+	if (!dial || !service || !out)
+		return false;
+	key.client_netns = dial->netns;
+	key.service = service->id;
 	if (service->affinity_s && service->slots && up_affinity_use(service, &key, out))
 		return true;
 	for (int attempt = 0; attempt < UP_ATTEMPTS; attempt++) {

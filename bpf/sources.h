@@ -85,12 +85,14 @@ static __always_inline void up_source_publish(const struct up_end *client, const
 }
 
 /* Removes the record. True: it is that of the SYN whose first payload byte is `first_seq`, and `out` is it. */
-static __always_inline bool up_source_consume(const struct up_end *client, const struct up_end *server, __u32 first_seq,
-					      struct up_source *out)
+__noinline int up_source_consume(const struct up_end *client, const struct up_end *server, __u32 first_seq,
+				 struct up_source *out)
 {
 	const struct up_source *source;
 	struct up_source_key key;
 
+	if (!client || !server || !out)
+		return false;
 	up_source_key_of(&key, client, server);
 	source = bpf_map_lookup_elem(&up_sources, &key);
 	if (!source)

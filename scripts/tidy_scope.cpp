@@ -41,6 +41,7 @@ class LimitScope : public clang::PluginASTAction {
   ActionType getActionType() override { return AddBeforeMainAction; }
 };
 
-const clang::FrontendPluginRegistry::Add<LimitScope> kLimitScope("underpass-scope", "checks see our declarations alone");
+const clang::FrontendPluginRegistry::Add<LimitScope> kLimitScope("underpass-scope",
+                                                                 "checks see our declarations alone");
 
 }  // namespace

@@ -10,8 +10,9 @@
 
 #include <algorithm>
 #include <cerrno>
-#include <fstream>
 #include <memory>
+
+#include "agent/dataplane/kernel_symbol.h"
 
 namespace underpass::dataplane {
 namespace {
@@ -24,13 +25,6 @@ std::string kernel_release() {
 }
 
 bool has_helper(bpf_prog_type type, bpf_func_id helper) { return libbpf_probe_bpf_helper(type, helper, nullptr) == 1; }
-
-bool has_symbol(const std::string& wanted) {
-  std::ifstream symbols("/proc/kallsyms");
-  for (std::string address, kind, name, rest; symbols >> address >> kind >> name; std::getline(symbols, rest))
-    if (name == wanted) return address.find_first_not_of('0') != std::string::npos;
-  return false;
-}
 
 Capability row(std::string name, bool good, std::string found, std::string missing) {
   return {.name = std::move(name),
@@ -79,7 +73,7 @@ Result<std::vector<Capability>> probe_capabilities(Watchpoints watchpoints) {
       row("socket-reads", has_helper(BPF_PROG_TYPE_SK_MSG, BPF_FUNC_probe_read_kernel),
           "the receiver's state is checked on every message",
           "bpf_probe_read_kernel is refused in sk_msg (lockdown=confidentiality?): order cannot be checked"));
-  rows.push_back(row("waiting-readers", has_symbol("woken_wake_function"), "readers asleep in TCP are recognised",
+  rows.push_back(row("waiting-readers", woken_wake_function() != 0, "readers asleep in TCP are recognised",
                      "woken_wake_function cannot be read from /proc/kallsyms (kernel.kptr_restrict, lockdown?)"));
   Capability reads =
       row(kReads, btf__find_by_name_kind(types.get(), "btf_trace_sock_recv_length", BTF_KIND_TYPEDEF) > 0,

@@ -14,6 +14,7 @@
 
 #include "agent/dataplane/inbound.h"
 #include "agent/dataplane/iterator.h"
+#include "agent/dataplane/kernel_symbol.h"
 #include "agent/dataplane/libbpf_words.h"
 #include "agent/dataplane/links.h"
 #include "agent/dataplane/netns.h"
@@ -145,20 +146,21 @@ Result<std::unique_ptr<Programs>> Programs::load(const std::string& pin_dir, Pur
   if (!impl->skeleton) return fail_libbpf("open the BPF object", errno);
   auto& programs = impl->skeleton->progs;
   impl->skeleton->rodata->up_kernel_is_fit = fitness.short_circuit ? 1 : 0;
+  impl->skeleton->rodata->up_woken_wake_function = woken_wake_function();
   const auto load_if = [](bool wanted, std::initializer_list<bpf_program*> list) {
     for (auto* program : list) bpf_program__set_autoload(program, wanted);
   };
-  const bool run = purpose == Purpose::kRun;
-  load_if(run, {programs.up_connect4, programs.up_connect6, programs.up_sockops, programs.up_sendmsg4,
-                programs.up_sendmsg6, programs.up_recvmsg4, programs.up_recvmsg6, programs.up_getpeername4,
-                programs.up_getpeername6, programs.up_udp_socks, programs.up_bar_in, programs.up_bar_out,
+  const bool run = purpose == Purpose::kRun, decides = purpose != Purpose::kInspect;
+  load_if(run, {programs.up_connect6, programs.up_sendmsg4, programs.up_sendmsg6, programs.up_recvmsg4,
+                programs.up_recvmsg6, programs.up_getpeername4, programs.up_getpeername6, programs.up_udp_socks,
                 programs.up_mark, programs.up_dial4, programs.up_dial6, programs.up_answer_opt, programs.up_take_opt});
-  load_if(run && fitness.short_circuit, {programs.up_msg});
-  load_if(run && fitness.sees_reads, {programs.up_recv, programs.up_getsockopt});
-  load_if(run && fitness.calls == CallMeans::kFentry, {programs.up_splice, programs.up_ioctl, programs.up_ioctl6});
-  load_if(run && fitness.calls == CallMeans::kWatchpoints,
+  load_if(decides, {programs.up_connect4, programs.up_sockops, programs.up_bar_in, programs.up_bar_out});
+  load_if(decides && fitness.short_circuit, {programs.up_msg});
+  load_if(decides && fitness.sees_reads, {programs.up_recv, programs.up_getsockopt});
+  load_if(decides && fitness.calls == CallMeans::kFentry, {programs.up_splice, programs.up_ioctl, programs.up_ioctl6});
+  load_if(decides && fitness.calls == CallMeans::kWatchpoints,
           {programs.up_splice_slot, programs.up_ioctl_slot, programs.up_slots_of});
-  impl->calls = run ? fitness.calls : CallMeans::kNone;
+  impl->calls = decides ? fitness.calls : CallMeans::kNone;
 
   if (const int error = underpass_bpf__load(impl->skeleton.get()); error != 0)
     return fail_libbpf("load the BPF programs", error);
@@ -224,6 +226,7 @@ Result<void> Programs::attach(const std::string& cgroup_root) {
     return done;
   if (auto done = impl_->attach_cgroup("connect4", programs.up_connect4, BPF_CGROUP_INET4_CONNECT, cgroup_root); !done)
     return done;
+  if (bpf_program__fd(programs.up_connect6) < 0) return {};  // for the self-test
   return impl_->attach_cgroup("connect6", programs.up_connect6, BPF_CGROUP_INET6_CONNECT, cgroup_root);
 }
 

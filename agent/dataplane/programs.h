@@ -23,6 +23,7 @@ class Programs {
  public:
   enum class Purpose {
     kRun,      // everything: what the agent loads
+    kTest,     // what short-circuits IPv4, for the self-test
     kInspect,  // only what walks over live sockets: for detaching without an agent
   };
   struct Fitness {

@@ -57,7 +57,7 @@ Result<void> enter_cgroup(const std::string& cgroup) {
 
 Result<std::unique_ptr<Programs>> start_programs(const Scratch& scratch, const Programs::Fitness& fitness,
                                                  std::string& calls_problem) {
-  auto programs = Programs::load(scratch.pins(), Programs::Purpose::kRun, fitness);
+  auto programs = Programs::load(scratch.pins(), Programs::Purpose::kTest, fitness);
   if (!programs) return programs;
   auto& maps = (*programs)->maps();
   auto watch = (*programs)->watch(true);
