@@ -28,7 +28,7 @@ using underpass::kernels::Suite;
 
 constexpr std::uint64_t kStreams = 40;
 constexpr std::size_t kTail = 6000;
-constexpr auto kSuite = seconds(300);  // what one of the other suites may take
+constexpr auto kSuite = seconds(400);  // what one of the other suites may take
 
 std::string tail(const std::string& text) {
   return text.size() <= kTail ? text : "…" + text.substr(text.size() - kTail);
