@@ -147,7 +147,7 @@ __noinline int up_lowest_bit(__u64 word)
 
 /* The first clause from `begin` to before `end` that is in all rows; UP_NO_CLAUSE, or UP_NO_ROW. A function of its own for
  * the verifier, which would walk the loop again for everything that may lead to it. What calls it leaves it 96 bytes of the
- * 512 that a stack has, as Linux before 6.7 counts them: in steps of 32. */
+ * 512 that a stack has, as older kernels (6.1) count them: in steps of 32. */
 __noinline int up_policy_first(const struct up_attempt *attempt, __u32 begin, __u32 end)
 {
 	const struct up_clauses *who, *from, *to, *port;

@@ -42,7 +42,7 @@ std::map<std::string, WorkerPlan> WorkerPlanner::plan(const model::Snapshot& sna
 
   identities.insert(compiled.remote_identities.begin(), compiled.remote_identities.end());
 
-  protocols_.begin(snapshot);
+  ports_.begin(snapshot);
   std::map<std::string, WorkerPlan> out;
   for (const auto& pod : compiled.pods) {
     if (!pod.enrolled || !pod.capture) continue;
@@ -57,6 +57,7 @@ std::map<std::string, WorkerPlan> WorkerPlanner::plan(const model::Snapshot& sna
     }
     plan.namespaces.insert(pod.id.ns);
     const auto& object = snapshot.pods.at(pod.id);
+    const auto& ports = ports_.of(object, pod.ips);
     auto& row = plan.pods[pod.netns_cookie];
     row = {.id = pod.id,
            .identity = pod.identity,
@@ -65,9 +66,10 @@ std::map<std::string, WorkerPlan> WorkerPlanner::plan(const model::Snapshot& sna
            .inbound_only = pod.inbound_only,
            .tunnel_only = pod.tunnel_only,
            .labels = object.labels,
-           .ports = protocols_.of(object, pod.ips),
+           .ports = ports.protocols,
            .policies = std::nullopt,
-           .tunnels = pod.tunnels};
+           .tunnels = pod.tunnels,
+           .services = pod.tunnels ? ports.names : std::map<std::string, std::uint16_t>()};
     if (pod.http) row.policies = index_of(pod.http, snapshot, plan);
   }
   return out;
@@ -91,7 +93,8 @@ RoutingTable table_of(const WorkerPlan& plan, std::uint64_t revision) {
                         .labels = pod.labels,
                         .ports = pod.ports,
                         .policies = pod.policies,
-                        .tunnels = pod.tunnels});
+                        .tunnels = pod.tunnels,
+                        .services = pod.services});
   for (const auto& set : plan.policy_sets) out.policy_sets.push_back(*set);
   return out;
 }

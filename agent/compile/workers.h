@@ -12,7 +12,7 @@
 #include <vector>
 
 #include "agent/compile/compile.h"
-#include "agent/compile/port_protocols.h"
+#include "agent/compile/pod_ports.h"
 #include "underpass/ids.h"
 #include "underpass/model/objects.h"
 #include "underpass/routing_table.h"
@@ -35,8 +35,9 @@ struct WorkerPod {
   bool tunnel_only = false;   // nothing but tunnels is
   std::map<std::string, std::string> labels;
   std::map<std::uint16_t, PortProtocol> ports;
-  std::optional<std::uint32_t> policies;  // index of WorkerPlan::policy_sets
-  bool tunnels = false;                   // it speaks HBONE with other nodes
+  std::optional<std::uint32_t> policies;          // index of WorkerPlan::policy_sets
+  bool tunnels = false;                           // it speaks HBONE with other nodes
+  std::map<std::string, std::uint16_t> services;  // RoutingTable::Pod::services
 
   bool operator==(const WorkerPod&) const = default;
 };
@@ -65,7 +66,7 @@ class WorkerPlanner {
   std::map<std::string, WorkerPlan> plan(const model::Snapshot& snapshot, const Compiled& compiled);
 
  private:
-  PortProtocols protocols_;
+  PodPorts ports_;
 };
 
 RoutingTable table_of(const WorkerPlan& plan, std::uint64_t revision);

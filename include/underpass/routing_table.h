@@ -16,7 +16,7 @@
 namespace underpass {
 
 // The format of the JSON below. A worker refuses another's.
-inline constexpr std::uint64_t kRoutingTableFormat = 3;
+inline constexpr std::uint64_t kRoutingTableFormat = 4;
 
 // What is spoken at a port of a pod, by the Service's appProtocol, else by the port's name (Istio's protocol
 // selection). A port that is neither declared nor named is looked at: kDetect.
@@ -51,6 +51,9 @@ struct RoutingTable {
     std::map<std::uint16_t, PortProtocol> ports;
     std::optional<std::uint32_t> policies;  // index of `policy_sets`; none: no policy concerns it
     bool tunnels = false;                   // it speaks HBONE, where it has a certificate
+    // How a CONNECT may name a port of it other than by its address: "web.shop.svc.cluster.local:80" of a Service that
+    // leads to it. Empty where it does not tunnel.
+    std::map<std::string, std::uint16_t> services;
 
     bool operator==(const Pod&) const = default;
   };

@@ -1,8 +1,9 @@
 // SPDX-License-Identifier: Apache-2.0
 // RoutingTable as JSON, as it travels from the agent to a worker:
-//   {"format": 3, "revision": 7, "settings": {"threads": 2, …, "http": {…}}, "trustDomain": "cluster.local",
+//   {"format": 4, "revision": 7, "settings": {"threads": 2, …, "http": {…}}, "trustDomain": "cluster.local",
 //    "pods": [{"netns": "4711", "namespace": "shop", "name": "web", "identity": "spiffe://…", "labels": {"app": "web"},
-//    "ports": {"80": "http1"}, "policies": 0, "tunnels": true}], "identities": {"2": "spiffe://…"}, "policySets":
+//    "ports": {"80": "http1"}, "policies": 0, "tunnels": true, "services":
+//    {"web.shop.svc.cluster.local:80": 8080}}], "identities": {"2": "spiffe://…"}, "policySets":
 //    [{"policies": […], "authentications": […], "closedBy": "", "whyClosed": ""}], "providers": {"opa": {…}}, "jwks":
 //    {"https://…": "{…}"}, "certificates": [{"identity": "spiffe://…", "chain": "-----BEGIN…", "key": "-----BEGIN…"}],
 //    "trustBundle": "-----BEGIN…"}
@@ -41,6 +42,8 @@ inline constexpr Name<PortProtocol> kPortProtocols[] = {
 inline json::value encode_pod(const RoutingTable::Pod& pod) {
   json::object ports;
   for (const auto& [port, protocol] : pod.ports) ports[std::to_string(port)] = encode_choice(kPortProtocols, protocol);
+  json::object services;
+  for (const auto& [name, port] : pod.services) services[name] = port;
   return json::object{{"netns", std::to_string(pod.netns)},
                       {"namespace", pod.id.ns},
                       {"name", pod.id.name},
@@ -48,7 +51,8 @@ inline json::value encode_pod(const RoutingTable::Pod& pod) {
                       {"labels", encode_map(pod.labels)},
                       {"ports", std::move(ports)},
                       {"policies", pod.policies ? json::value(*pod.policies) : json::value(nullptr)},
-                      {"tunnels", pod.tunnels}};
+                      {"tunnels", pod.tunnels},
+                      {"services", std::move(services)}};
 }
 
 // null, or the index of one of `sets` policy sets.
@@ -76,6 +80,11 @@ inline RoutingTable::Pod decode_pod(const json::value& value, const std::string&
   });
   out.policies = decode_set(pod, sets, problem);
   out.tunnels = pod.boolean("tunnels");
+  pod.map("services", [&](std::string_view name, const json::value& target, const std::string& at) {
+    const auto port = strict_json::whole_number(target);
+    if (!port || *port < 1 || *port > 65535) return problem.add(at, "not a port");
+    out.services.emplace(name, static_cast<std::uint16_t>(*port));
+  });
   pod.end();
   if (out.netns == 0) problem.add(pod.path_of("netns"), "0 names no network namespace");
   return out;

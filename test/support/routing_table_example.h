@@ -127,7 +127,9 @@ inline RoutingTable example_table() {
                  {81, PortProtocol::kHttp2},
                  {82, PortProtocol::kGrpc},
                  {65535, PortProtocol::kTcp}},
-       .policies = 1},
+       .policies = 1,
+       .tunnels = true,
+       .services = {{"web.shop.svc.cluster.local:80", 80}, {"other.shop.svc.cluster.local:65535", 65535}}},
       {.netns = 4711, .id = {"shop", "db"}, .identity = "spiffe://td/ns/shop/sa/db", .labels = {}, .ports = {}}};
   out.identities = {{2, "spiffe://td/ns/shop/sa/web"}, {4294967295u, "spiffe://td/ns/shop/sa/db"}};
   out.trust_domain = "td";

@@ -65,8 +65,8 @@ TEST_CASE("proxy control: a routing table that is not as agreed is refused, and 
   CHECK(scene.answer_to("{", 5).starts_with("routing table: not JSON"));
   CHECK(scene.answer_to(text, 6) == "routing table: revision 5, announced was 6");
   auto odd = text;
-  odd.replace(odd.find("\"format\":3"), 10, "\"format\":1");
-  CHECK(scene.answer_to(odd, 5) == "routing table: format: 1: only 3 is known");
+  odd.replace(odd.find("\"format\":4"), 10, "\"format\":1");
+  CHECK(scene.answer_to(odd, 5) == "routing table: format: 1: only 4 is known");
   scene.agent->send(worker::Config{.revision = 5, .size = 1});
   CHECK(scene.agent->wait_for<worker::Configured>().cause == "not one descriptor came with it");
 

@@ -70,7 +70,7 @@ TEST_CASE("routing table json: comes back as it went") {
 TEST_CASE("routing table json: what is odd is refused by its path") {
   using Json = boost::json::object;
   CHECK(refusal([](Json&) {}).empty());
-  CHECK(refusal([](Json& o) { o["format"] = 1; }) == "routing table: format: 1: only 3 is known");
+  CHECK(refusal([](Json& o) { o["format"] = 1; }) == "routing table: format: 1: only 4 is known");
   CHECK(refusal([](Json& o) { o.erase("format"); }) == "routing table: format: is missing");
   CHECK(refusal([](Json& o) { o["revision"] = 0; }) ==
         "routing table: revision: 0: must be from 1 to 18446744073709551615");
@@ -96,6 +96,9 @@ TEST_CASE("routing table json: what is odd is refused by its path") {
         "routing table: pods[1].netns: \"12x\": not a number in decimal digits");
   CHECK(refusal([](Json& o) { o["pods"].as_array()[1] = o["pods"].as_array()[0]; }) ==
         "routing table: pods[1].netns: is another pod's too");
+  for (const Json::mapped_type& port : {Json::mapped_type(0), Json::mapped_type(65536), Json::mapped_type("80")})
+    CHECK(refusal([&](Json& o) { o["pods"].as_array()[0].as_object()["services"].as_object()["a:1"] = port; }) ==
+          "routing table: pods[0].services.a:1: not a port");
   CHECK(refusal([](Json& o) { o["identities"].as_object()["x"] = "a"; }) ==
         "routing table: identities.x: not a number of an identity");
   CHECK(refusal([](Json& o) { o["identities"].as_object()["4294967296"] = "a"; }) ==
@@ -109,7 +112,8 @@ TEST_CASE("routing table json: every member is asked for, and no other is taken"
   for_each_object(whole, "", [&](const std::string& pointer, const boost::json::object& object) {
     const bool is_map = pointer.ends_with("/labels") || pointer.ends_with("/ports") || pointer.ends_with("/selector") ||
                         pointer.ends_with("/identities") || pointer.ends_with("/providers") ||
-                        pointer.ends_with("/jwks") || pointer.ends_with("/includeAdditionalHeaders");
+                        pointer.ends_with("/jwks") || pointer.ends_with("/services") ||
+                        pointer.ends_with("/includeAdditionalHeaders");
     if (is_map) return;
     for (const auto& [key, value] : object) {
       auto changed = whole;

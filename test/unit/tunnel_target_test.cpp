@@ -3,6 +3,7 @@
 #include <arpa/inet.h>
 #include <doctest/doctest.h>
 
+#include <map>
 #include <string>
 
 #include "underpass/ip_address.h"
@@ -27,6 +28,16 @@ TEST_CASE("tunnel: an authority is an address and a port, or nothing") {
                           "web.shop.svc.cluster.local:80", "fd00::1:80", "[fd00::1]", "[fd00::1%eth0]:80",
                           "[10.0.0.1]:80x", "010.0.0.1:80", "10.0.0.1:80 ", "user@10.0.0.1:80"})
     CHECK_MESSAGE(target(bad) == "none", bad);
+}
+
+TEST_CASE("tunnel: a name is that of a Service's port that leads to the pod") {
+  const std::map<std::string, std::uint16_t> services{{"web.shop.svc.cluster.local:80", 8080}};
+  CHECK(session::port_named("web.shop.svc.cluster.local:80", services) == 8080);
+  CHECK(session::port_named("Web.Shop.SVC.cluster.local.:80", services) == 8080);
+  for (const auto* other : {"", "web.shop.svc.cluster.local", "web.shop.svc.cluster.local:81", "web.shop:80", "web:80",
+                            "web.shop.svc.cluster.local..:80", "web.shop.svc.cluster.local:080", "10.0.0.1:80",
+                            "x@web.shop.svc.cluster.local:80", "web.shop.svc.cluster.local:80 "})
+    CHECK_MESSAGE(session::port_named(other, services) == 0, other);
 }
 
 TEST_CASE("tunnel: a Forwarded tells the port of the one that came, and of nobody else") {

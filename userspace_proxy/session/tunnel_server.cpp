@@ -8,6 +8,7 @@
 #include <utility>
 
 #include "userspace_proxy/http/authority.h"
+#include "userspace_proxy/http/chars.h"
 #include "userspace_proxy/http2/codecs.h"
 #include "userspace_proxy/session/tunnel_stream.h"
 
@@ -28,6 +29,17 @@ std::optional<TunnelTarget> parse_tunnel_target(std::string_view authority) {
   const auto ip = IpAddress::parse(std::string(host));
   if (!ip) return std::nullopt;
   return TunnelTarget{.addr = ip->to_abi(), .port = htons(*parsed->port)};
+}
+
+std::uint16_t port_named(std::string_view authority, const std::map<std::string, std::uint16_t>& services) {
+  const auto parsed = http::parse_authority(authority);
+  if (!parsed || !parsed->port) return 0;
+  auto host = parsed->host;
+  if (host.ends_with('.')) host.remove_suffix(1);
+  std::string name(host);
+  http::make_lower(name);
+  const auto found = services.find(name + ":" + std::to_string(*parsed->port));
+  return found == services.end() ? std::uint16_t{0} : found->second;
 }
 
 __be16 forwarded_port(std::string_view forwarded, const up_addr& client) {
@@ -76,8 +88,8 @@ void TunnelServer::leave() {
 
 void TunnelServer::on_request(http::StreamId stream, http::Request& request) {
   if (!request.is_connect() || !request.protocol.empty()) return refuse(stream, 404, request.authority, "no CONNECT");
-  const auto target = parse_tunnel_target(request.authority);
-  if (!target) return refuse(stream, 400, request.authority, "it names no address and port");
+  const auto target = find_target(request.authority);
+  if (!target) return refuse(stream, 400, request.authority, "it is no address and port, and no Service of this pod");
   if (IpAddress(target->addr) != IpAddress(peer_.server))
     return refuse(stream, 400, request.authority, "it is no address of this pod");
   if (is_mesh_port(ntohs(target->port))) return refuse(stream, 400, request.authority, "it is a port of the mesh");
@@ -87,6 +99,14 @@ void TunnelServer::on_request(http::StreamId stream, http::Request& request) {
   if (const auto forwarded = request.fields.find("forwarded"))
     if (const auto port = forwarded_port(*forwarded, record.client); port != 0) record.client_port = port;
   host_.on_tunnelled(make_stream(stream, false), pod_, peer_.id, std::move(record));
+}
+
+std::optional<TunnelTarget> TunnelServer::find_target(std::string_view authority) const {
+  if (const auto target = parse_tunnel_target(authority)) return target;
+  const auto* const pod = host_.routes()->find_pod(pod_);
+  const auto port = pod == nullptr ? std::uint16_t{0} : port_named(authority, pod->services);
+  if (port == 0) return std::nullopt;
+  return TunnelTarget{.addr = peer_.server, .port = htons(port)};
 }
 
 void TunnelServer::refuse(http::StreamId stream, unsigned status, std::string_view authority, std::string_view why) {

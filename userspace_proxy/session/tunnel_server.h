@@ -5,6 +5,7 @@
 
 #include <cstdint>
 #include <list>
+#include <map>
 #include <memory>
 #include <optional>
 #include <string>
@@ -21,8 +22,10 @@ struct TunnelTarget {
   __be16 port = 0;
 };
 
-// "10.0.0.1:80", "[fd00::1]:80". None: it is something else; names are of no use to one pod's server.
+// "10.0.0.1:80", "[fd00::1]:80". None: it is something else.
 std::optional<TunnelTarget> parse_tunnel_target(std::string_view authority);
+// The port that "web.shop.svc.cluster.local:80" means among those of a pod (RoutingTable::Pod::services); 0: none.
+std::uint16_t port_named(std::string_view authority, const std::map<std::string, std::uint16_t>& services);
 // The port of "for=\"10.0.0.1:1234\"" (RFC 7239), in network order, if it is of this address; else 0.
 __be16 forwarded_port(std::string_view forwarded, const up_addr& client);
 
@@ -57,6 +60,8 @@ class TunnelServer final : public Tunnel, private http::ServerEvents, private ne
   void on_writable(http::StreamId stream) override;
   void on_failed(http::Fault why, std::string_view detail) override;
 
+  // Where `authority` leads: an address and port, or a port of this pod's by the name of a Service.
+  [[nodiscard]] std::optional<TunnelTarget> find_target(std::string_view authority) const;
   void refuse(http::StreamId stream, unsigned status, std::string_view authority, std::string_view why);
 
   const NetnsCookie pod_;

@@ -168,6 +168,30 @@ TEST_CASE("mtls: CONNECT leads to the pod that was reached and to none of its po
   CHECK(ground.is_well());
 }
 
+TEST_CASE("mtls: CONNECT may name the pod by a Service that leads to it, and by no other") {
+  const Ground ground;
+  const UniqueFd listener = listen_at(ground.to(), AF_INET);
+  const std::string target = std::to_string(local_address(listener.get()).port());
+  const auto put = [&](const std::string& name, const std::string& app, const std::string& port) {
+    ground.objects.put(
+        ServiceObject{.ns = "shop", .name = name, .ports = {{.port = 80, .target = port}}, .selector = {{"app", app}}});
+  };
+  put("web", "server", target);
+  put("mesh", "server", "15008");
+  put("other", "remote", target);
+  HboneClient client = ground.client();
+  const auto status_of = [&](const std::string& authority) { return client.status(client.connect(authority)); };
+  CHECK(eventually(seconds(10), [&] { return status_of("web.shop.svc.cluster.local:80") == "200"; }));
+  CHECK(readable(listener.get(), seconds(10)));
+  for (const char* bad : {"web.shop.svc.cluster.local:81", "other.shop.svc.cluster.local:80", "web.shop:80",
+                          "mesh.shop.svc.cluster.local:80", "web.shop.svc.cluster.local"}) {
+    CAPTURE(bad);
+    CHECK(status_of(bad) == "400");
+    if (client.wire->has_ended) client = ground.client();
+  }
+  CHECK(ground.is_well());
+}
+
 TEST_CASE("mtls: what is no CONNECT, or none that HTTP/2 knows, gets no tunnel") {
   const Ground ground;
   const UniqueFd listener = listen_at(ground.to(), AF_INET);

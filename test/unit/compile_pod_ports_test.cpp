@@ -8,19 +8,20 @@
 #include <utility>
 #include <vector>
 
-#include "agent/compile/port_protocols.h"
+#include "agent/compile/pod_ports.h"
 #include "test/support/policy_values.h"
 
 namespace underpass::compile {
 namespace {
 
-using Ports = PortProtocols::Ports;
+using Ports = std::map<std::uint16_t, PortProtocol>;
+using Names = std::map<std::string, std::uint16_t>;
 using test::ip;
 
 struct Shop {
   model::Snapshot snapshot;
   model::Pod pod{.id = {"shop", "web"}, .ips = {ip("10.0.0.7")}, .labels = {{"app", "web"}}};
-  PortProtocols protocols;
+  PodPorts known;
 
   model::Service& add(const std::string& name, std::vector<model::ServicePort> ports, bool selects = true) {
     auto service = std::make_shared<model::Service>();
@@ -31,10 +32,11 @@ struct Shop {
     snapshot.services[service->id] = std::move(service);
     return out;
   }
-  Ports ports() {
-    protocols.begin(snapshot);
-    return protocols.of(pod, pod.ips);
+  PodPorts::Ports both() {
+    known.begin(snapshot);
+    return known.of(pod, pod.ips);
   }
+  Ports ports() { return both().protocols; }
 };
 
 model::ServicePort port_of(const std::string& name, model::TargetPort target,
@@ -42,7 +44,7 @@ model::ServicePort port_of(const std::string& name, model::TargetPort target,
   return {.name = name, .protocol = protocol, .port = 80, .target = std::move(target)};
 }
 
-TEST_CASE("port protocols: of the containers' ports to which Services lead") {
+TEST_CASE("pod ports: what is spoken at them, those of the containers' ports to which Services lead") {
   Shop shop;
   CHECK(shop.ports().empty());
   shop.pod.ports = {{.name = "api", .protocol = model::Protocol::kTcp, .port = 8081},
@@ -62,7 +64,30 @@ TEST_CASE("port protocols: of the containers' ports to which Services lead") {
   CHECK(shop.ports().empty());
 }
 
-TEST_CASE("port protocols: of a Service without a selector, by its slices") {
+TEST_CASE("pod ports: by which port of which Service a tunnel may ask for them") {
+  Shop shop;
+  shop.pod.ports = {{.name = "api", .protocol = model::Protocol::kTcp, .port = 8081}};
+  auto& web =
+      shop.add("web", {port_of("http", std::uint16_t{8080}), port_of("api", std::string("api")),
+                       port_of("none", std::string("none")), port_of("dns", std::uint16_t{53}, model::Protocol::kUdp)});
+  web.ports[1].port = 81;
+  web.ports[2].port = 82;
+  shop.add("other", {port_of("http", std::uint16_t{9000})}).selector = {{"app", "db"}};
+  CHECK(shop.both().names == Names{{"web.shop.svc.cluster.local:80", 8080}, {"web.shop.svc.cluster.local:81", 8081}});
+
+  shop.add("by-hand", {port_of("http", std::uint16_t{1})}, false);
+  auto slice = std::make_shared<model::EndpointSlice>();
+  slice->id = {"shop", "by-hand-1"};
+  slice->service = "by-hand";
+  slice->ports = {{.name = "http", .port = 8080}, {.name = "other", .port = 8081}};
+  slice->endpoints = {{.ip = ip("10.0.0.7")}};
+  shop.snapshot.slices[slice->id] = slice;
+  CHECK(shop.both().names == Names{{"by-hand.shop.svc.cluster.local:80", 8080},
+                                   {"web.shop.svc.cluster.local:80", 8080},
+                                   {"web.shop.svc.cluster.local:81", 8081}});
+}
+
+TEST_CASE("pod ports: what is spoken at them, of a Service without a selector, by its slices") {
   Shop shop;
   shop.add("by-hand", {}, false);
   auto slice = std::make_shared<model::EndpointSlice>();

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-#include "agent/compile/port_protocols.h"
+#include "agent/compile/pod_ports.h"
 
 #include <algorithm>
 #include <utility>
@@ -14,9 +14,13 @@ namespace {
 using model::EndpointSlice;
 using model::Protocol;
 
-void add(PortProtocols::Ports& out, std::uint16_t port, PortProtocol protocol) {
-  const auto [place, fresh] = out.try_emplace(port, protocol);
+void add_protocol(PodPorts::Ports& out, std::uint16_t port, PortProtocol protocol) {
+  const auto [place, fresh] = out.protocols.try_emplace(port, protocol);
   if (!fresh && place->second != protocol) place->second = PortProtocol::kDetect;
+}
+
+void add_name(PodPorts::Ports& out, const model::Service& service, std::uint16_t port, std::uint16_t target) {
+  out.names.emplace(service.id.name + "." + service.id.ns + ".svc.cluster.local:" + std::to_string(port), target);
 }
 
 bool has_address(const EndpointSlice& slice, const std::vector<IpAddress>& ips) {
@@ -26,13 +30,13 @@ bool has_address(const EndpointSlice& slice, const std::vector<IpAddress>& ips) 
 
 }  // namespace
 
-void PortProtocols::begin(const model::Snapshot& snapshot) {
+void PodPorts::begin(const model::Snapshot& snapshot) {
   std::erase_if(namespaces_, [&](const auto& entry) { return !refreshed_.contains(entry.first); });
   refreshed_.clear();
   snapshot_ = &snapshot;
 }
 
-const PortProtocols::Ports& PortProtocols::of(const model::Pod& pod, const std::vector<IpAddress>& ips) {
+const PodPorts::Ports& PodPorts::of(const model::Pod& pod, const std::vector<IpAddress>& ips) {
   auto& ns = refresh(pod.id.ns);
   Likeness likeness{pod.labels, {}, {}};
   for (const auto& port : pod.ports)
@@ -43,7 +47,7 @@ const PortProtocols::Ports& PortProtocols::of(const model::Pod& pod, const std::
   return place->second;
 }
 
-PortProtocols::Namespace& PortProtocols::refresh(const std::string& name) {
+PodPorts::Namespace& PodPorts::refresh(const std::string& name) {
   auto& ns = namespaces_[name];
   if (!refreshed_.insert(name).second) return ns;
   Namespace now;
@@ -52,14 +56,15 @@ PortProtocols::Namespace& PortProtocols::refresh(const std::string& name) {
     now.services.push_back(at->second);
   for (auto at = snapshot_->slices.lower_bound(first); at != snapshot_->slices.end() && at->first.ns == name; ++at) {
     const auto service = snapshot_->services.find({name, at->second->service});
-    if (service != snapshot_->services.end() && service->second->selector.empty()) now.slices.push_back(at->second);
+    if (service != snapshot_->services.end() && service->second->selector.empty())
+      now.slices.emplace_back(service->second, at->second);
   }
   // Objects are shared: the same pointer is the same Service.
   if (now.services != ns.services || now.slices != ns.slices) ns = std::move(now);
   return ns;
 }
 
-PortProtocols::Ports PortProtocols::find(const Namespace& ns, const Likeness& pod) {
+PodPorts::Ports PodPorts::find(const Namespace& ns, const Likeness& pod) {
   const auto& [labels, named, ips] = pod;
   Ports out;
   for (const auto& service : ns.services) {
@@ -69,15 +74,20 @@ PortProtocols::Ports PortProtocols::find(const Namespace& ns, const Likeness& po
       const auto* const name = std::get_if<std::string>(&port.target);
       const auto container = name != nullptr ? named.find(*name) : named.end();
       if (name != nullptr && container == named.end()) continue;
-      add(out, name != nullptr ? container->second : std::get<std::uint16_t>(port.target),
-          protocol_of(port.app_protocol, port.name));
+      const auto target = name != nullptr ? container->second : std::get<std::uint16_t>(port.target);
+      add_protocol(out, target, protocol_of(port.app_protocol, port.name));
+      add_name(out, *service, port.port, target);
     }
   }
-  for (const auto& slice : ns.slices) {
+  for (const auto& [service, slice] : ns.slices) {
     if (!has_address(*slice, ips)) continue;
-    for (const auto& port : slice->ports)
-      if (port.protocol == Protocol::kTcp && port.port != 0)
-        add(out, port.port, protocol_of(port.app_protocol, port.name));
+    for (const auto& target : slice->ports) {
+      if (target.protocol != Protocol::kTcp || target.port == 0) continue;
+      add_protocol(out, target.port, protocol_of(target.app_protocol, target.name));
+      for (const auto& port : service->ports)
+        if (port.protocol == Protocol::kTcp && port.name == target.name)
+          add_name(out, *service, port.port, target.port);
+    }
   }
   return out;
 }

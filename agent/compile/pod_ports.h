@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
-// What is spoken at the ports of pods, as the Services say that lead there: by selector, or by EndpointSlice where a
-// Service has none. Kept from one snapshot to the next: a namespace whose Services are the same objects costs a look at
-// each, and one without a worker nothing.
+// The ports of pods to which Services lead: by selector, or by EndpointSlice where a Service has none. Kept from one
+// snapshot to the next: a namespace whose Services are the same objects costs a look at each, and one without a worker
+// nothing.
 #pragma once
 
 #include <cstdint>
@@ -10,6 +10,7 @@
 #include <set>
 #include <string>
 #include <tuple>
+#include <utility>
 #include <vector>
 
 #include "underpass/model/objects.h"
@@ -17,22 +18,29 @@
 
 namespace underpass::compile {
 
-class PortProtocols {
+class PodPorts {
  public:
-  using Ports = std::map<std::uint16_t, PortProtocol>;
+  // Of TCP.
+  struct Ports {
+    std::map<std::uint16_t, PortProtocol> protocols;  // where Services differ: it is looked at what is spoken
+    std::map<std::string, std::uint16_t> names;       // RoutingTable::Pod::services
+
+    bool operator==(const Ports&) const = default;
+  };
 
   // From here on, of() tells of this snapshot, which must outlive that.
   void begin(const model::Snapshot& snapshot);
-  // Ports of TCP that a Service leads to. Where several differ it is looked at what is spoken.
   const Ports& of(const model::Pod& pod, const std::vector<IpAddress>& ips);
 
  private:
+  using ServicePtr = std::shared_ptr<const model::Service>;
   using NamedPorts = std::map<std::string, std::uint16_t>;
   // What of a pod its ports depend on; without addresses where nothing asks for them.
   using Likeness = std::tuple<std::map<std::string, std::string>, NamedPorts, std::vector<IpAddress>>;
   struct Namespace {
-    std::vector<std::shared_ptr<const model::Service>> services;
-    std::vector<std::shared_ptr<const model::EndpointSlice>> slices;  // of Services without a selector
+    std::vector<ServicePtr> services;
+    // Of Services without a selector.
+    std::vector<std::pair<ServicePtr, std::shared_ptr<const model::EndpointSlice>>> slices;
     std::map<Likeness, Ports> pods;
   };
 
