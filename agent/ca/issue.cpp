@@ -40,18 +40,10 @@ bool add_extension(X509* certificate, X509* issuer, int id, const char* value) {
   return extension && X509_add_ext(certificate, extension.get(), -1) == 1;
 }
 
-// Not by OpenSSL's configuration language, in which a text can say more than one name.
 bool add_uri(X509* certificate, const std::string& uri) {
-  const std::unique_ptr<GENERAL_NAMES, decltype(&GENERAL_NAMES_free)> names(GENERAL_NAMES_new(), GENERAL_NAMES_free);
-  std::unique_ptr<GENERAL_NAME, decltype(&GENERAL_NAME_free)> name(GENERAL_NAME_new(), GENERAL_NAME_free);
-  std::unique_ptr<ASN1_IA5STRING, decltype(&ASN1_IA5STRING_free)> text(ASN1_IA5STRING_new(), ASN1_IA5STRING_free);
-  if (!names || !name || !text || ASN1_STRING_set(text.get(), uri.data(), static_cast<int>(uri.size())) != 1)
-    return false;
-  GENERAL_NAME_set0_value(name.get(), GEN_URI, text.release());
-  if (sk_GENERAL_NAME_push(names.get(), name.get()) == 0) return false;
-  (void)name.release();
+  const auto names = uri_name(uri);
   // Critical, since there is no subject (RFC 5280, 4.2.1.6).
-  return X509_add1_ext_i2d(certificate, NID_subject_alt_name, names.get(), 1, X509V3_ADD_DEFAULT) == 1;
+  return names && X509_add1_ext_i2d(certificate, NID_subject_alt_name, names.get(), 1, X509V3_ADD_DEFAULT) == 1;
 }
 
 // With a number of its own: two roots of one name would be mixed up by who looks for an issuer.
@@ -65,8 +57,7 @@ bool set_name(X509* certificate, const char* role) {
                                     reinterpret_cast<const unsigned char*>(text.data()), -1, -1, 0) == 1;
 }
 
-Result<KeyPair> blank(const Validity& validity, WallTime latest) {
-  auto key = make_p256_key();
+Result<KeyPair> blank(Result<KeyPtr> key, const Validity& validity, WallTime latest) {
   if (!key) return std::unexpected(key.error());
   KeyPair out{.certificate = {X509_new(), X509_free}, .key = std::move(*key)};
   X509* certificate = out.certificate.get();
@@ -106,7 +97,7 @@ bool add_authority_extensions(X509* certificate, const char* constraints) {
 }  // namespace
 
 Result<KeyPair> make_root(const Validity& validity) {
-  auto out = blank(validity, WallTime::max());
+  auto out = blank(make_p256_key(), validity, WallTime::max());
   if (!out) return out;
   X509* certificate = out->certificate.get();
   if (!set_name(certificate, "root") || !add_authority_extensions(certificate, "critical,CA:TRUE"))
@@ -116,7 +107,7 @@ Result<KeyPair> make_root(const Validity& validity) {
 }
 
 Result<KeyPair> make_intermediate(const KeyPair& root, const Validity& validity) {
-  auto out = blank(validity, not_after(root.certificate));
+  auto out = blank(make_p256_key(), validity, not_after(root.certificate));
   if (!out) return out;
   X509* certificate = out->certificate.get();
   if (!set_name(certificate, "intermediate") || !add_authority_extensions(certificate, "critical,CA:TRUE,pathlen:0") ||
@@ -126,9 +117,18 @@ Result<KeyPair> make_intermediate(const KeyPair& root, const Validity& validity)
 }
 
 Result<KeyPair> make_svid(const KeyPair& issuer, const std::string& identity, const Validity& validity) {
+  auto key = make_p256_key();
+  if (!key) return std::unexpected(key.error());
+  auto certificate = sign_svid(issuer, identity, *key, validity);
+  if (!certificate) return std::unexpected(certificate.error());
+  return KeyPair{.certificate = std::move(*certificate), .key = std::move(*key)};
+}
+
+Result<CertificatePtr> sign_svid(const KeyPair& issuer, const std::string& identity, const KeyPtr& key,
+                                 const Validity& validity) {
   if (const auto id = parse_spiffe_id(identity); !id) return std::unexpected(id.error());
-  auto out = blank(validity, not_after(issuer.certificate));
-  if (!out) return out;
+  auto out = blank(key, validity, not_after(issuer.certificate));
+  if (!out) return std::unexpected(out.error());
   X509* certificate = out->certificate.get();
   X509* above = issuer.certificate.get();
   if (!add_extension(certificate, above, NID_basic_constraints, "critical,CA:FALSE") ||
@@ -136,7 +136,23 @@ Result<KeyPair> make_svid(const KeyPair& issuer, const std::string& identity, co
       !add_extension(certificate, above, NID_ext_key_usage, "serverAuth,clientAuth") ||
       !add_issuer_key(certificate, above) || !add_uri(certificate, identity))
     return fail("make a certificate: " + openssl_cause());
-  return sign(std::move(*out), issuer);
+  auto done = sign(std::move(*out), issuer);
+  if (!done) return std::unexpected(done.error());
+  return done->certificate;
+}
+
+std::unique_ptr<GENERAL_NAMES, void (*)(GENERAL_NAMES*)> uri_name(const std::string& uri) {
+  std::unique_ptr<GENERAL_NAMES, void (*)(GENERAL_NAMES*)> none(nullptr, GENERAL_NAMES_free);
+  std::unique_ptr<GENERAL_NAMES, void (*)(GENERAL_NAMES*)> names(GENERAL_NAMES_new(), GENERAL_NAMES_free);
+  std::unique_ptr<GENERAL_NAME, decltype(&GENERAL_NAME_free)> name(GENERAL_NAME_new(), GENERAL_NAME_free);
+  std::unique_ptr<ASN1_IA5STRING, decltype(&ASN1_IA5STRING_free)> text(ASN1_IA5STRING_new(), ASN1_IA5STRING_free);
+  // Not by OpenSSL's configuration language, in which a text can say more than one name.
+  if (!names || !name || !text || ASN1_STRING_set(text.get(), uri.data(), static_cast<int>(uri.size())) != 1)
+    return none;
+  GENERAL_NAME_set0_value(name.get(), GEN_URI, text.release());
+  if (sk_GENERAL_NAME_push(names.get(), name.get()) == 0) return none;
+  (void)name.release();
+  return names;
 }
 
 }  // namespace underpass::ca

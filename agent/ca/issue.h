@@ -4,7 +4,10 @@
 // issuer's.
 #pragma once
 
+#include <openssl/x509v3.h>
+
 #include <chrono>
+#include <memory>
 #include <string>
 
 #include "agent/ca/openssl.h"
@@ -27,5 +30,11 @@ Result<KeyPair> make_intermediate(const KeyPair& root, const Validity& validity)
 // An X.509 SVID (https://github.com/spiffe/spiffe/blob/main/standards/X509-SVID.md): no subject, the identity as its
 // only name.
 Result<KeyPair> make_svid(const KeyPair& issuer, const std::string& identity, const Validity& validity);
+// The same for a key that is somebody else's: its public half.
+Result<CertificatePtr> sign_svid(const KeyPair& issuer, const std::string& identity, const KeyPtr& key,
+                                 const Validity& validity);
+
+// A subject alternative name that is this URI, whatever characters it has; null: no memory.
+std::unique_ptr<GENERAL_NAMES, void (*)(GENERAL_NAMES*)> uri_name(const std::string& uri);
 
 }  // namespace underpass::ca

@@ -5,7 +5,8 @@
 #include <boost/json/object.hpp>
 #include <cstdint>
 #include <cstdio>
-#include <ctime>
+
+#include "agent/k8s/micro_time.h"
 
 namespace underpass::k8s {
 namespace json = boost::json;
@@ -38,18 +39,6 @@ class Hash {
   void mix(unsigned char byte) { value_ = (value_ ^ byte) * 0x100000001b3ULL; }
   std::uint64_t value_ = 0xcbf29ce484222325ULL;
 };
-
-std::string micro_time(std::chrono::system_clock::time_point time) {
-  const auto since = std::chrono::duration_cast<std::chrono::microseconds>(time.time_since_epoch());
-  const std::time_t seconds = since.count() / 1'000'000;
-  std::tm parts{};
-  ::gmtime_r(&seconds, &parts);
-  std::array<char, 24> day{};
-  const auto size = std::strftime(day.data(), day.size(), "%Y-%m-%dT%H:%M:%S", &parts);
-  std::array<char, 16> fraction{};
-  std::snprintf(fraction.data(), fraction.size(), ".%06dZ", static_cast<int>(since.count() % 1'000'000));
-  return std::string(day.data(), size) + fraction.data();
-}
 
 // The name of a subject fits but for the last characters of a very long one, which may leave a dot or a dash.
 std::string name_of(const EventSubject& subject, const std::string& hash) {

@@ -2,8 +2,6 @@
 // The current context of a kubeconfig (v1 Config of client-go's clientcmd/api), and of its cluster and user the fields
 // that Underpass can honour. A field that would change whom we talk to or who we are, and that is not honoured, is
 // refused and not overlooked.
-#include <openssl/evp.h>
-
 #include <boost/json/value.hpp>
 #include <filesystem>
 #include <optional>
@@ -11,27 +9,12 @@
 #include <vector>
 
 #include "agent/k8s/api/api_config.h"
+#include "agent/k8s/base64.h"
 #include "agent/k8s/field.h"
 #include "agent/k8s/yaml.h"
 
 namespace underpass::k8s {
 namespace {
-
-std::optional<std::string> decode_base64(std::string_view text) {
-  std::string packed;
-  for (const char c : text) {
-    if (c != '\n' && c != '\r' && c != ' ') packed += c;
-  }
-  std::string out((packed.size() / 4) * 3, '\0');
-  const int length =
-      ::EVP_DecodeBlock(reinterpret_cast<unsigned char*>(out.data()),
-                        reinterpret_cast<const unsigned char*>(packed.data()), static_cast<int>(packed.size()));
-  if (length < 0) return std::nullopt;
-  // What stands for padding is decoded as zeros.
-  const auto padding = packed.ends_with("==") ? 2U : packed.ends_with('=') ? 1U : 0U;
-  out.resize(static_cast<std::size_t>(length) - padding);
-  return out;
-}
 
 class Reader {
  public:
