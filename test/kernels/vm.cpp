@@ -20,7 +20,7 @@ const fs::path kSource = UNDERPASS_SOURCE_DIR;
 const fs::path kGround = kSource / "build" / "kernels";
 
 constexpr auto kPrepare = seconds(600);  // once; the packages are kept
-constexpr auto kBoot = seconds(1000);    // an idle machine needs 500 s of it
+constexpr auto kBoot = seconds(1200);    // an idle machine needs 500 s of it
 
 std::string first_line(const fs::path& file) {
   const std::string text = read_file(file);

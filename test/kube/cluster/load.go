@@ -33,8 +33,9 @@ type loaded struct {
 	Error     string `json:"error,omitempty"`
 }
 
-// How long objects wait for what a controller makes: a pod for the ServiceAccount default of a new namespace.
-const patience = 10 * time.Second
+// How long objects wait for what a controller makes: a pod for the ServiceAccount default of a new namespace. After an
+// outage of the API server controllers may need half a minute to watch anew.
+const patience = 90 * time.Second
 
 // load brings the objects of its input (YAML or JSON documents, "---" between them) into the cluster, many at a time,
 // by server-side apply: what it wrote before and is no longer in the document goes. A status is written too, which
