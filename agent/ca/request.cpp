@@ -36,6 +36,9 @@ bool add_identity(X509_REQ* request, const std::string& identity) {
 
 Result<RequestPtr> read(std::string_view pem) {
   if (pem.size() > kMostBytes) return fail(std::to_string(pem.size()) + " bytes: too long");
+  // What stands before a block OpenSSL skips, other blocks too.
+  if (!pem.starts_with("-----BEGIN CERTIFICATE REQUEST-----\n"))
+    return fail("no certificate request in PEM: it begins otherwise");
   ERR_clear_error();
   const BioPtr bio(BIO_new_mem_buf(pem.data(), static_cast<int>(pem.size())), BIO_free);
   RequestPtr request(PEM_read_bio_X509_REQ(bio.get(), nullptr, nullptr, nullptr), X509_REQ_free);

@@ -1,7 +1,9 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "agent/controller/election.h"
 
+#include <algorithm>
 #include <boost/json/object.hpp>
+#include <limits>
 #include <utility>
 
 #include "agent/k8s/micro_time.h"
@@ -22,10 +24,11 @@ std::string text(const json::object& object, std::string_view name) {
   return found != nullptr && found->is_string() ? std::string(found->get_string()) : "";
 }
 
+// Within what the API server takes, so that no sum or comparison overflows.
 std::int64_t number(const json::object& object, std::string_view name) {
   const auto* found = object.if_contains(name);
   const auto* whole = found == nullptr ? nullptr : found->if_int64();
-  return whole == nullptr ? 0 : *whole;
+  return whole == nullptr ? 0 : std::clamp<std::int64_t>(*whole, 0, std::numeric_limits<std::int32_t>::max());
 }
 
 }  // namespace

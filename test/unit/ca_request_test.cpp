@@ -126,6 +126,8 @@ TEST_CASE("ca request: damaged, and something else") {
   const auto root = ca::make_root({.now = some_day(), .lasts = days(1)}).value();
   CHECK(refusal(ca::to_pem(std::vector{root.certificate})).contains("no certificate request"));
   CHECK(refusal(made.pem + made.pem) == "something follows the request");
+  CHECK(refusal("\n" + made.pem).contains("it begins otherwise"));
+  CHECK(refusal(ca::to_pem(made.key) + made.pem).contains("it begins otherwise"));
   CHECK(refusal(std::string(20 << 10, 'x') + made.pem).contains("too long"));
   // A byte of base64 more or less is another key, name or signature, or none.
   const auto body = made.pem.find('\n') + 1, end = made.pem.find("-----END");

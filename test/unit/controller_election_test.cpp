@@ -6,6 +6,7 @@
 
 #include <boost/json/object.hpp>
 #include <boost/json/serialize.hpp>
+#include <limits>
 #include <random>
 #include <string>
 #include <vector>
@@ -117,6 +118,22 @@ TEST_CASE("election: a Lease that is released, or says nothing of use, is taken 
     REQUIRE(wanted);
     CHECK(wanted->at("spec").at("holderIdentity") == "c");
   }
+}
+
+TEST_CASE("election: a leader that sees another's name in the Lease is none at once") {
+  Server server;
+  Candidate a(server, "a");
+  CHECK(a.turn(seconds(0)));
+  server.lease.at("spec").as_object()["holderIdentity"] = "somebody";
+  CHECK(!a.turn(seconds(1)));
+  // However long that one claims it for: for ever is not overflown.
+  server.lease.at("spec").as_object()["leaseDurationSeconds"] = std::numeric_limits<std::int64_t>::max();
+  CHECK(!a.turn(seconds(20)));
+  CHECK(!a.turn(seconds(40)));
+  // And no negative time.
+  server.lease.at("spec").as_object()["leaseDurationSeconds"] = -7;
+  CHECK(!a.turn(seconds(41)));
+  CHECK(a.turn(seconds(56)));
 }
 
 TEST_CASE("election: of many with clocks of their own, never do two lead") {
