@@ -79,7 +79,7 @@ TEST_CASE("pod ports: by which port of which Service a tunnel may ask for them")
   auto slice = std::make_shared<model::EndpointSlice>();
   slice->id = {"shop", "by-hand-1"};
   slice->service = "by-hand";
-  slice->ports = {{.name = "http", .port = 8080}, {.name = "other", .port = 8081}};
+  slice->ports = {{.name = "other", .port = 8081}, {.name = "http", .port = 8080}};
   slice->endpoints = {{.ip = ip("10.0.0.7")}};
   shop.snapshot.slices[slice->id] = slice;
   CHECK(shop.both().names == Names{{"by-hand.shop.svc.cluster.local:80", 8080},
