@@ -71,15 +71,12 @@ class HttpStage final : private session::HttpOwner {
       : routes_(std::make_shared<const session::Routes>(table_of(ports, settings))), threads_(threads) {}
 
   // A client of that pod, whose bytes are for this port of its own.
-  UniqueFd connect(std::uint16_t port, PortProtocol protocol = PortProtocol::kDetect) {
+  using Wrap = std::function<std::unique_ptr<net::Transport>(std::unique_ptr<net::Transport>)>;
+  UniqueFd connect(std::uint16_t port, PortProtocol protocol = PortProtocol::kDetect,
+                   const Wrap& wrap = std::identity{}) {
     int ends[2];
     require(::socketpair(AF_UNIX, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0, ends) == 0, "socketpair");
-    session::Record record;
-    record.server = IpAddress::parse("127.0.0.1")->to_abi();
-    record.server_port = htons(port);
-    record.server_netns = record.client_netns = kStagePod;
-    record.client_port = htons(1);
-    traffic.take_in(net::make_tcp(*loop_, UniqueFd(ends[0])), kStagePod, ++ids_, std::move(record), protocol);
+    enter(wrap(net::make_tcp(*loop_, UniqueFd(ends[0]))), port, protocol);
     return UniqueFd(ends[1]);
   }
   // Until `done`, with `turn` in between; false: it never was.
@@ -107,6 +104,15 @@ class HttpStage final : private session::HttpOwner {
   }
 
  private:
+  void enter(std::unique_ptr<net::Transport> client, std::uint16_t port, PortProtocol protocol) {
+    session::Record record;
+    record.server = IpAddress::parse("127.0.0.1")->to_abi();
+    record.server_port = htons(port);
+    record.server_netns = record.client_netns = kStagePod;
+    record.client_port = htons(1);
+    traffic.take_in(std::move(client), kStagePod, ++ids_, std::move(record), protocol);
+  }
+
   class LetAll final : public session::Peers {
    public:
     bool ask(int, up_peer&) override { return false; }

@@ -75,6 +75,65 @@ TEST_CASE("http traffic: a server that goes in the middle is 503, told once") {
   CHECK(stage.ended[0].status == 503);
 }
 
+// A connection of which something else happens between what is sent and what is done next: its thread waits for a
+// processor.
+class Slow final : public net::Transport {
+ public:
+  Slow(std::unique_ptr<net::Transport> real, std::function<void()> meanwhile)
+      : real_(std::move(real)), meanwhile_(std::move(meanwhile)) {}
+  bool watch(std::uint32_t events, net::Watcher& watcher) override { return real_->watch(events, watcher); }
+  bool rewatch(std::uint32_t events, net::Watcher& watcher) override { return real_->rewatch(events, watcher); }
+  void unwatch() override { real_->unwatch(); }
+  ssize_t receive(char* to, std::size_t most) override { return real_->receive(to, most); }
+  ssize_t peek(char* to, std::size_t most) override { return real_->peek(to, most); }
+  ssize_t send(const char* bytes, std::size_t size) override {
+    const ssize_t sent = real_->send(bytes, size);
+    meanwhile_();
+    return sent;
+  }
+  int shut_write() override { return real_->shut_write(); }
+  int take_error() override { return real_->take_error(); }
+  void close(bool in_order) override { real_->close(in_order); }
+
+ private:
+  const std::unique_ptr<net::Transport> real_;
+  const std::function<void()> meanwhile_;
+};
+
+TEST_CASE("http traffic: a server that has gone is not asked, though the next request is read before that is told") {
+  const std::string kPost = "POST / HTTP/1.1\r\nhost: shop\r\ncontent-length: 2\r\n\r\nhi";
+  const std::string kOk = "HTTP/1.1 200 OK\r\ncontent-length: 0\r\n\r\n";
+  const auto say = [](const UniqueFd& to, const std::string& bytes) {
+    require(::send(to.get(), bytes.data(), bytes.size(), MSG_NOSIGNAL) == ssize(bytes), "send");
+  };
+  const UniqueFd listener = listen_on_loopback();
+  HttpStage stage({{place_of(listener.get()).port, PortProtocol::kHttp1}});
+  UniqueFd server, client;
+  const auto meanwhile = [&] {
+    if (!server) return;
+    server.reset();
+    say(client, kPost);
+  };
+  client = stage.connect(place_of(listener.get()).port, PortProtocol::kHttp1,
+                         [&](auto real) { return std::make_unique<Slow>(std::move(real), meanwhile); });
+  say(client, kPost);
+  int connections = 0;
+  std::string asked, heard;
+  const auto serve = [&] {
+    if (!server) {
+      server = UniqueFd(::accept4(listener.get(), nullptr, nullptr, SOCK_NONBLOCK | SOCK_CLOEXEC));
+      connections += server ? 1 : 0;
+    }
+    if (server) asked += HttpStage::heard(server);
+    if (!asked.ends_with("hi")) return;
+    asked.clear();
+    say(server, kOk);
+  };
+  CHECK(stage.turn_until([&] { return (heard += HttpStage::heard(client)).size() > 2 * kOk.size(); }, serve));
+  CHECK_MESSAGE(!heard.contains("503"), heard);
+  CHECK(connections >= 2);
+}
+
 TEST_CASE("http traffic: a client that goes in the middle takes its request with it, and nobody else's") {
   StageServer server;
   HttpStage stage({{server.port(), PortProtocol::kHttp2}});

@@ -6,6 +6,7 @@
 #include <cstring>
 #include <string_view>
 
+#include "userspace_proxy/net/non_blocking.h"
 #include "userspace_proxy/net/tcp.h"
 #include "userspace_proxy/net/tcp_transport.h"
 #include "userspace_proxy/session/http_codecs.h"
@@ -133,6 +134,15 @@ void Upstream::check_time(net::Clock::time_point now) {
 // What a server says while it was not asked can only be that it goes.
 bool Upstream::can_send() const {
   return stage_ == Stage::kOpen && !is_outdated_ && codec_->can_send() && (group_.key.http2 || !socket_.may_read());
+}
+
+bool Upstream::was_left() {
+  if (group_.key.http2) return false;
+  char byte = 0;
+  if (socket_.transport().peek(&byte, 1) < 0 && net::would_block(errno)) return false;
+  socket_.note(EPOLLIN);
+  host_.touch(*this);
+  return true;
 }
 
 http::StreamId Upstream::send(UpstreamUser& user, const http::Request& request) {

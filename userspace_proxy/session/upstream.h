@@ -64,6 +64,9 @@ class Upstream final : public HttpEnd,
   // --- for exchanges ---
   [[nodiscard]] http::ClientCodec& codec() { return *codec_; }
   [[nodiscard]] bool can_send() const;
+  // Looks whether the server of HTTP/1 has gone since the loop looked last: a request may be read, and its turn come,
+  // before the loop tells of an end that was there first. If so, it can_send() no more.
+  [[nodiscard]] bool was_left();
   // 0: that request cannot be sent.
   http::StreamId send(UpstreamUser& user, const http::Request& request);
   void forget(http::StreamId stream);

@@ -11,7 +11,12 @@ void UpstreamPool::find(const UpstreamKey& key, UpstreamUser& user) {
   const auto [place, fresh] = groups_.try_emplace(key);
   auto& group = place->second;
   if (fresh) group.key = key;
-  if (!group.members.empty() && group.members.front().can_send()) return start(user, group.members.front());
+  auto& members = group.members;
+  while (!members.empty() && members.front().can_send()) {
+    auto& upstream = members.front();
+    if (!upstream.was_left()) return start(user, upstream);
+    members.splice(members.end(), members, upstream.place);
+  }
   group.waiting.push_back(&user);
   // One connection of HTTP/2 takes everybody who waits.
   if (group.dialling < (key.http2 ? 1 : group.waiting.size())) dial(group);
