@@ -134,6 +134,44 @@ TEST_CASE("http traffic: a server that has gone is not asked, though the next re
   CHECK(connections >= 2);
 }
 
+TEST_CASE("http traffic: a server that speaks or goes before it is asked is 503") {
+  for (const std::string greeting : {"", "SSH-2.0-x\r\n", "HTTP/1.1 200 OK\r\ncontent-length: 0\r\n\r\n"}) {
+    CAPTURE(greeting);
+    const UniqueFd listener = listen_on_loopback();
+    HttpStage stage({{place_of(listener.get()).port, PortProtocol::kHttp1}});
+    const auto client = stage.connect(place_of(listener.get()).port, PortProtocol::kHttp1);
+    ask(client, "/");
+    std::vector<UniqueFd> servers;
+    const auto greet = [&] {
+      UniqueFd server(::accept4(listener.get(), nullptr, nullptr, SOCK_NONBLOCK | SOCK_CLOEXEC));
+      if (!server || greeting.empty()) return;
+      require(::send(server.get(), greeting.data(), greeting.size(), MSG_NOSIGNAL) == ssize(greeting), "send");
+      servers.push_back(std::move(server));
+    };
+    CHECK(answer(stage, client, greet) == "HTTP/1.1 503");
+    REQUIRE(stage.ended.size() == 1);
+    CHECK(stage.ended[0].flag == RequestFlag::kUpstreamGone);
+  }
+}
+
+TEST_CASE("http traffic: who waits for a connection that has no room is not left behind when it ends") {
+  constexpr std::size_t kRoom = 100, kMore = 20;  // streams at once: RFC 9113 §6.5.2 asks for no fewer
+  StageServer server;
+  HttpStage stage({{server.port(), PortProtocol::kHttp2}});
+  const auto turn = [&] { server.turn(); };
+  std::vector<UniqueFd> clients;
+  for (std::size_t i = 0; i < kRoom + kMore; ++i) {
+    clients.push_back(stage.connect(server.port()));
+    ask(clients.back(), "/" + std::to_string(i));
+  }
+  REQUIRE(stage.turn_until([&] { return server.asked.size() == kRoom; }, turn));
+  REQUIRE(server.connections == 1);
+  server.close();
+  CHECK(stage.turn_until([&] { return server.asked.size() == kRoom + kMore; }, turn));
+  CHECK(stage.ended.size() == kRoom);
+  CHECK(server.connections == 2);
+}
+
 TEST_CASE("http traffic: a client that goes in the middle takes its request with it, and nobody else's") {
   StageServer server;
   HttpStage stage({{server.port(), PortProtocol::kHttp2}});

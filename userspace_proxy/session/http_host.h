@@ -81,7 +81,6 @@ class HttpHost {
   virtual void on_not_http(HttpConnection& connection, std::unique_ptr<net::Transport> client) = 0;
   // Closed. It is freed when the round ends.
   virtual void on_ended(HttpConnection& connection) = 0;
-  virtual void on_ended(Upstream& upstream) = 0;
   virtual void on_ended(TunnelClient& tunnel) = 0;
   virtual void on_ended(TunnelServer& tunnel) = 0;
 

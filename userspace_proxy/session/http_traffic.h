@@ -86,7 +86,6 @@ class HttpTraffic final : private HttpHost {
   void on_decided(HttpConnection& connection) override;
   void on_not_http(HttpConnection& connection, std::unique_ptr<net::Transport> client) override;
   void on_ended(HttpConnection& connection) override;
-  void on_ended(Upstream& upstream) override { upstreams_.on_ended(upstream); }
   void on_ended(TunnelClient& tunnel) override { tunnels_.on_ended(tunnel); }
   void on_ended(TunnelServer& tunnel) override { ended_servers_.splice(ended_servers_.end(), servers_, tunnel.place); }
   void on_tunnelled(std::unique_ptr<net::Transport> stream, NetnsCookie pod, std::uint64_t id, Record record) override {

@@ -149,6 +149,7 @@ http::StreamId Upstream::send(UpstreamUser& user, const http::Request& request) 
   bytes_before_ = socket_.bytes_sent();
   const auto stream = codec_->send_request(request);
   if (stream == 0) return 0;
+  was_asked_ = true;
   streams_.emplace_back(stream, &user);  // numbers only grow
   host_.touch(*this);
   return stream;
@@ -272,7 +273,7 @@ void Upstream::end(RequestFlag flag, std::string_view details) {
   socket_.close(streams_.empty() && !is_cut_);
   for (const auto& [stream, user] : std::exchange(streams_, {})) user->server_gone(flag, details, reached(stream));
   if (!was_open) host_.upstreams().on_dial_failed(*this, flag, details);
-  host_.on_ended(*this);
+  host_.upstreams().on_ended(*this, flag, details);
 }
 
 }  // namespace underpass::session

@@ -88,6 +88,8 @@ class Upstream final : public HttpEnd,
 
   [[nodiscard]] UpstreamGroup& group() { return group_; }
   [[nodiscard]] bool is_over() const { return stage_ == Stage::kEnded; }
+  // Had a request, ever.
+  [[nodiscard]] bool was_asked() const { return was_asked_; }
 
   std::list<Upstream>::iterator place;
 
@@ -123,6 +125,7 @@ class Upstream final : public HttpEnd,
   net::Clock::time_point deadline_;    // to be connected
   net::Clock::time_point idle_since_;  // while streams_ is empty
   std::uint64_t bytes_before_ = 0;     // that the socket had taken before the last request
+  bool was_asked_ = false;
   bool is_leaving_ = false;
   bool is_cut_ = false;  // in the middle of something
 };

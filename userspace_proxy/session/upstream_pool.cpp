@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "userspace_proxy/session/upstream_pool.h"
 
+#include <algorithm>
 #include <utility>
 
 #include "userspace_proxy/session/pool_members.h"
@@ -18,8 +19,13 @@ void UpstreamPool::find(const UpstreamKey& key, UpstreamUser& user) {
     members.splice(members.end(), members, upstream.place);
   }
   group.waiting.push_back(&user);
-  // One connection of HTTP/2 takes everybody who waits.
-  if (group.dialling < (key.http2 ? 1 : group.waiting.size())) dial(group);
+  if (lacks_dial(group)) dial(group);
+}
+
+// One connection of HTTP/2 takes everybody who waits.
+bool UpstreamPool::lacks_dial(const UpstreamGroup& group) {
+  const auto waiting = group.waiting.size();
+  return group.dialling < (group.key.http2 ? std::min<std::size_t>(waiting, 1) : waiting);
 }
 
 void UpstreamPool::adopt(const UpstreamKey& key, std::unique_ptr<net::Transport> server) {
@@ -69,9 +75,15 @@ void UpstreamPool::on_dial_failed(Upstream& upstream, telemetry::RequestFlag fla
   for (auto* user : failed) user->no_server(flag, details);
 }
 
-void UpstreamPool::on_ended(Upstream& upstream) {
+void UpstreamPool::on_ended(Upstream& upstream, telemetry::RequestFlag flag, std::string_view details) {
+  using telemetry::RequestFlag;
   auto& group = upstream.group();
   ended_.splice(ended_.end(), group.members, upstream.place);
+  if (!upstream.was_asked() && lacks_dial(group)) {
+    if (flag != RequestFlag::kNone) return on_dial_failed(upstream, flag, details);
+    return on_dial_failed(upstream, RequestFlag::kUpstreamGone, "the server closed the connection");
+  }
+  while (lacks_dial(group)) dial(group);
 }
 
 void UpstreamPool::check_time(net::Clock::time_point now) {

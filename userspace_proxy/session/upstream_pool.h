@@ -32,7 +32,9 @@ class UpstreamPool {
   void on_room(Upstream& upstream);
   // It came to nothing: who waits tries another one, or not.
   void on_dial_failed(Upstream& upstream, telemetry::RequestFlag flag, std::string_view details);
-  void on_ended(Upstream& upstream);
+  // Nobody is left behind who waited for it: another one is dialled, unless it went before it was asked anything, since
+  // then the next would go as well.
+  void on_ended(Upstream& upstream, telemetry::RequestFlag flag, std::string_view details);
 
   // Once a second.
   void check_time(net::Clock::time_point now);
@@ -49,6 +51,8 @@ class UpstreamPool {
 
  private:
   static void start(UpstreamUser& user, Upstream& upstream);
+  // That those who wait need another dial.
+  [[nodiscard]] static bool lacks_dial(const UpstreamGroup& group);
   void dial(UpstreamGroup& group);
 
   HttpHost& host_;
