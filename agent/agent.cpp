@@ -27,9 +27,9 @@ void Agent::Impl::stop() {
   walk_timer_.cancel();
   wakes_.close();
   admission_.reset();
+  proxying_.reset();  // its certificates come by the cluster's client
   source_.reset();
   cluster_.reset();
-  proxying_.reset();
   admin_.reset();
   metrics_.reset();
   ready_.reset();

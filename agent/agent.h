@@ -42,7 +42,9 @@ struct AgentOptions {
   std::string bpffs = "/sys/fs/bpf";
   std::string run_dir = "/run/underpass";
   std::string state_dir = "/var/lib/underpass";
-  std::string ca_dir;  // empty: <state_dir>/ca
+  bool ask_controller = false;  // --ca kubernetes: certificates come from the cluster's controller
+  NamespacedName trust_bundle{.ns = "underpass-system", .name = "underpass-trust-bundle"};  // a ConfigMap
+  std::string ca_dir;  // of --ca folder; empty: <state_dir>/ca
   std::chrono::seconds certificate_lifetime = ca::UpkeepOptions().svid_life;
   std::chrono::seconds root_overlap = ca::UpkeepOptions().overlap;
   std::string metrics = "0.0.0.0:15020";

@@ -57,6 +57,7 @@ class Agent::Impl : public std::enable_shared_from_this<Agent::Impl> {
   Result<void> open_dataplane();
   Result<void> open_admin();
   Result<void> open_source();
+  Certificates::Options certificate_options();
   [[nodiscard]] AdmissionOptions admission_options() const;
   Result<void> open_admission();
   Detaching::Hooks detaching_hooks();

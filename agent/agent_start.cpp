@@ -8,6 +8,9 @@
 #include <utility>
 
 #include "agent/agent_impl.h"
+#include "agent/ca/folder_issuer.h"
+#include "agent/ca/remembered.h"
+#include "agent/cluster_issuer.h"
 #include "agent/dataplane/netns.h"
 #include "agent/dataplane/pod_finder.h"
 #include "agent/dataplane/self_test.h"
@@ -66,9 +69,7 @@ Result<void> Agent::Impl::start() {
                            .may_dial = [guard = jwks::GuardOptions{.allow_private = options_.allow_private_jwks}](
                                            const std::string& host,
                                            const IpAddress& address) { return jwks::may_dial(guard, host, address); }},
-      ca::KeeperOptions{.folder = options_.ca_dir.empty() ? options_.state_dir + "/ca" : options_.ca_dir,
-                        .upkeep = {.svid_life = options_.certificate_lifetime, .overlap = options_.root_overlap}},
-      [this] { recompile(); });
+      certificate_options(), [this] { recompile(); });
   if (auto done = open_admission(); !done) return done;
   if (cluster_)
     cluster_->start();
@@ -205,6 +206,27 @@ Result<void> Agent::Impl::open_source() {
   if (!source) return std::unexpected(source.error());
   source_ = std::move(*source);
   return {};
+}
+
+Certificates::Options Agent::Impl::certificate_options() {
+  const auto life = options_.certificate_lifetime;
+  if (!options_.ask_controller) {
+    const ca::UpkeepOptions upkeep{.svid_life = life, .overlap = options_.root_overlap};
+    const auto folder = options_.ca_dir.empty() ? options_.state_dir + "/ca" : options_.ca_dir;
+    return {.keeper = {.issuer = std::make_unique<ca::FolderIssuer>(folder, upkeep), .svid_life = life},
+            .remembered = ""};
+  }
+  const auto path = ca::remembered_path(options_.run_dir);
+  auto remembered = ca::load_remembered(path);
+  if (!remembered) spdlog::warn("certificates-lost {}: they are asked for anew", remembered.error().message);
+  auto known = remembered ? std::move(*remembered) : ca::Remembered();
+  return {.keeper = {.issuer = make_cluster_issuer(io_, cluster_->client(),
+                                                   {.trust_bundle = options_.trust_bundle,
+                                                    .known_bundle = std::move(known.trust_bundle),
+                                                    .svid_life = life}),
+                     .svid_life = life,
+                     .remembered = std::move(known.certificates)},
+          .remembered = path};
 }
 
 AdmissionOptions Agent::Impl::admission_options() const {

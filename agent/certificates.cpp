@@ -9,6 +9,7 @@
 #include <utility>
 
 #include "agent/admin/certs_view.h"
+#include "agent/ca/remembered.h"
 #include "agent/metric_family.h"
 
 namespace underpass {
@@ -26,19 +27,29 @@ double seconds_left(ca::WallTime end, ca::WallTime now) { return std::chrono::du
 }  // namespace
 
 struct Certificates::State : std::enable_shared_from_this<State> {
-  State(asio::io_context& io, ca::KeeperOptions options, std::function<void()> told)
-      : look(std::clamp(std::chrono::duration_cast<milliseconds>(options.upkeep.svid_life) / 20, kShortestLook,
+  State(asio::io_context& io, Options options, std::function<void()> told)
+      : look(std::clamp(std::chrono::duration_cast<milliseconds>(options.keeper.svid_life) / 20, kShortestLook,
                         kLongestLook)),
-        keeper(std::move(options)),
+        keeper(with_wake(std::move(options.keeper))),
+        remembered(std::move(options.remembered)),
         changed(std::move(told)),
         timer(io) {}
+
+  ca::KeeperOptions with_wake(ca::KeeperOptions options) {
+    options.wake = [this] {
+      if (!closed) schedule(milliseconds(0));
+    };
+    return options;
+  }
 
   void schedule(milliseconds pause);
   void step();
   void log_problems();
+  void remember();
 
   milliseconds look;  // often enough for the shortest lives
   ca::Keeper keeper;
+  std::string remembered;
   std::function<void()> changed;
   asio::steady_timer timer;
   std::set<std::string> wanted;
@@ -62,7 +73,15 @@ void Certificates::State::step() {
   untold = untold || step.changed;
   if (!wanted.empty()) schedule(step.more ? milliseconds(0) : look);
   // Hundreds that are renewed together go to the workers together.
-  if (!step.more && std::exchange(untold, false) && changed) changed();
+  if (step.more || !std::exchange(untold, false)) return;
+  remember();
+  if (changed) changed();
+}
+
+void Certificates::State::remember() {
+  if (remembered.empty()) return;
+  const auto done = ca::save_remembered(remembered, keeper.trust_bundle(), keeper.certificates());
+  if (!done) spdlog::warn("save-failed {}", done.error().message);
 }
 
 void Certificates::State::log_problems() {
@@ -82,7 +101,7 @@ std::set<std::string> wanted_certificates(const std::map<std::string, compile::W
   return out;
 }
 
-Certificates::Certificates(asio::io_context& io, ca::KeeperOptions options, std::function<void()> changed)
+Certificates::Certificates(asio::io_context& io, Options options, std::function<void()> changed)
     : state_(std::make_shared<State>(io, std::move(options), std::move(changed))) {}
 
 Certificates::~Certificates() {

@@ -25,9 +25,14 @@ std::set<std::string> wanted_certificates(const std::map<std::string, compile::W
 
 class Certificates {
  public:
+  struct Options {
+    ca::KeeperOptions keeper;
+    std::string remembered;  // where the next agent finds what this one has (ca/remembered.h); empty: nowhere
+  };
+
   // `changed` is called when what fill() gives is another; never from within a call, and not after this is destroyed.
   // `io` outlives it.
-  Certificates(boost::asio::io_context& io, ca::KeeperOptions options, std::function<void()> changed);
+  Certificates(boost::asio::io_context& io, Options options, std::function<void()> changed);
   ~Certificates();
   Certificates(const Certificates&) = delete;
   Certificates& operator=(const Certificates&) = delete;

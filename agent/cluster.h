@@ -41,6 +41,7 @@ class Cluster {
                                                k8s::Source::Listener listener);
 
   void start() { source_->start(); }
+  [[nodiscard]] k8s::ApiClient& client() { return *client_; }
   // The agent's own DaemonSet is gone or going: Underpass is being removed from the cluster.
   [[nodiscard]] bool removed() const { return source_->daemon_set_removed(); }
   // Why the source has not told everything yet; nothing: it has.

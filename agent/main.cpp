@@ -1,11 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 // underpassd: flags, logging, signals; everything else is agent.h.
-#include <spdlog/sinks/stdout_sinks.h>
 #include <spdlog/spdlog.h>
-#include <unistd.h>
 
 #include <CLI/CLI.hpp>
-#include <array>
 #include <boost/asio/io_context.hpp>
 #include <boost/asio/signal_set.hpp>
 #include <chrono>
@@ -16,25 +13,17 @@
 #include <string>
 
 #include "agent/agent.h"
+#include "agent/controller_process.h"
+#include "agent/flags.h"
 
 namespace {
 
-constexpr int kStartFailure = 1;
-constexpr int kUsage = 2;
 const std::map<std::string, underpass::dataplane::Watchpoints> kWatchpoints{
     {"auto", underpass::dataplane::Watchpoints::kAuto},
     {"always", underpass::dataplane::Watchpoints::kAlways},
     {"never", underpass::dataplane::Watchpoints::kNever}};
-const std::map<std::string, std::int64_t> kTimeUnits{{"s", 1}, {"m", 60}, {"h", 3600}};
-constexpr std::int64_t kShortestLifetime = 2;
-constexpr std::int64_t kLongestLifetime = 30LL * 24 * 3600;
 constexpr std::string_view kDir = "dir:";
 constexpr std::string_view kKubernetes = "kubernetes";
-
-std::string host_name() {
-  std::array<char, 256> name{};
-  return ::gethostname(name.data(), name.size() - 1) == 0 ? name.data() : "localhost";
-}
 
 std::string beside_this_binary(const std::string& name) {
   std::error_code error;
@@ -48,6 +37,8 @@ struct Given {
   std::string unknown_pods = "allow";
   std::string jwks_private = "deny";
   std::string cni;  // empty: by the source
+  std::string ca;   // empty: by the source
+  std::string trust_bundle = "underpass-system/underpass-trust-bundle";
   std::string daemon_set;
   std::string log_level = "info";
   std::int64_t certificate_lifetime = 0;  // seconds; 0: not given
@@ -59,7 +50,8 @@ void describe(CLI::App& app, underpass::AgentOptions& options, Given& given) {
       "underpassd - the agent of the Underpass service mesh, one per node.\n\n"
       "It loads BPF programs that decide every connection of the enrolled pods at connect() and move the payload of\n"
       "same-node connections socket to socket. What it loads is pinned and goes on working when the agent stops;\n"
-      "`underpassctl detach` takes it away.");
+      "`underpassctl detach` takes it away.\n\n"
+      "`underpassd controller` is the cluster's helper, and has flags of its own: underpassd controller --help.");
   app.set_version_flag("--version", std::string("underpassd ") + UNDERPASS_VERSION);
   app.add_option("--source", given.source,
                  "Where the Kubernetes objects come from: dir:PATH reads and watches the *.yaml files of a folder; "
@@ -107,14 +99,7 @@ void describe(CLI::App& app, underpass::AgentOptions& options, Given& given) {
   app.add_option("--daemon-set", given.daemon_set,
                  "NAMESPACE/NAME of the agent's own DaemonSet. If it is deleted when the agent is told to stop, "
                  "everything is taken off the node; else what is pinned stays for the next agent.")
-      ->check(
-          [](const std::string& text) -> std::string {
-            const auto slash = text.find('/');
-            const bool pair = slash != std::string::npos && slash > 0 && slash + 1 < text.size() &&
-                              text.find('/', slash + 1) == std::string::npos;
-            return pair ? "" : text + ": must be NAMESPACE/NAME";
-          },
-          "", "name");
+      ->check(underpass::is_namespaced_name, "name");
   app.add_option("--proxy", options.proxy,
                  "The workers' program, of the same version. Started when a pod first needs one. Default: the "
                  "underpass-proxy beside this program.");
@@ -122,20 +107,29 @@ void describe(CLI::App& app, underpass::AgentOptions& options, Given& given) {
       ->capture_default_str();
   app.add_option("--run-dir", options.run_dir, "For the admin socket.")->capture_default_str();
   app.add_option("--state-dir", options.state_dir, "For what must outlive a reboot.")->capture_default_str();
-  app.add_option("--ca-dir", options.ca_dir,
-                 "The certificate authority of the mesh: an operator's files, or made here when it is first needed. "
-                 "Agents of one mesh may share it. Default: ca in the --state-dir.");
+  app.add_option("--ca", given.ca,
+                 "kubernetes: certificates are asked for by CertificateSigningRequests, which `underpassd controller` "
+                 "signs; folder: an authority in the --ca-dir. Default: kubernetes with --source kubernetes.")
+      ->check(CLI::IsMember({"kubernetes", "folder"}));
+  app.add_option("--trust-bundle", given.trust_bundle,
+                 "NAMESPACE/NAME of the ConfigMap into which the controller writes whom to believe.")
+      ->capture_default_str()
+      ->check(underpass::is_namespaced_name, "name");
+  app.add_option(
+      "--ca-dir", options.ca_dir,
+      "With --ca folder, the certificate authority of the mesh: an operator's files, or made here when it is "
+      "first needed. Agents of one mesh may share it. Default: ca in the --state-dir.");
   app.add_option("--certificate-lifetime", given.certificate_lifetime,
                  "How long the certificate of a pod is valid, the same for all agents: 12h, 90m, 30s. It is renewed at "
                  "half of that.")
       ->default_str("24h")
-      ->transform(CLI::AsNumberWithUnit(kTimeUnits, CLI::AsNumberWithUnit::CASE_SENSITIVE))
-      ->check(CLI::Range(kShortestLifetime, kLongestLifetime));
+      ->transform(CLI::AsNumberWithUnit(underpass::kTimeUnits, CLI::AsNumberWithUnit::CASE_SENSITIVE))
+      ->check(CLI::Range(underpass::kShortestLifetime, underpass::kLongestLifetime));
   app.add_option("--root-overlap", given.root_overlap,
                  "For how long a new root of the mesh's own authority is known before it signs.")
       ->default_str("60s")
-      ->transform(CLI::AsNumberWithUnit(kTimeUnits, CLI::AsNumberWithUnit::CASE_SENSITIVE))
-      ->check(CLI::Range(std::int64_t{1}, kLongestLifetime));
+      ->transform(CLI::AsNumberWithUnit(underpass::kTimeUnits, CLI::AsNumberWithUnit::CASE_SENSITIVE))
+      ->check(CLI::Range(std::int64_t{1}, underpass::kLongestLifetime));
   app.add_option("--metrics", options.metrics, "HOST:PORT for Prometheus, path /metrics; port 0: any.")
       ->capture_default_str();
   app.add_option("--ready", options.ready, "HOST:PORT for readiness, path /healthz/ready; port 0: any.")
@@ -171,8 +165,9 @@ void describe(CLI::App& app, underpass::AgentOptions& options, Given& given) {
 }  // namespace
 
 int main(int argc, char** argv) {
+  if (argc > 1 && std::string_view(argv[1]) == "controller") return underpass::run_controller(argc - 1, argv + 1);
   underpass::AgentOptions options;
-  options.node_name = host_name();
+  options.node_name = underpass::host_name();
   options.proxy = beside_this_binary("underpass-proxy");
   options.cni_plugin = beside_this_binary("underpass-cni");
   Given given;
@@ -181,7 +176,7 @@ int main(int argc, char** argv) {
   try {
     app.parse(argc, argv);
   } catch (const CLI::ParseError& error) {
-    return app.exit(error) == 0 ? 0 : kUsage;
+    return app.exit(error) == 0 ? 0 : underpass::kUsage;
   }
   const bool cluster = given.source == kKubernetes;
   options.deny_unknown_pods = given.unknown_pods == "deny";
@@ -189,25 +184,29 @@ int main(int argc, char** argv) {
   if (options.deny_unknown_pods && options.pods_cgroup.empty() && !cluster) {
     std::cerr << "--unknown-pods deny needs --pods-cgroup: what is below it and of no known pod connects nowhere\n"
                  "Run with --help for more information.\n";
-    return kUsage;
+    return underpass::kUsage;
   }
   if (given.certificate_lifetime != 0) options.certificate_lifetime = std::chrono::seconds(given.certificate_lifetime);
   if (given.root_overlap != 0) options.root_overlap = std::chrono::seconds(given.root_overlap);
   if (!cluster) options.source_dir = given.source.substr(kDir.size());
   options.cni = given.cni.empty() ? cluster : given.cni == "on";
-  if (const auto slash = given.daemon_set.find('/'); slash != std::string::npos)
-    options.daemon_set = {.ns = given.daemon_set.substr(0, slash), .name = given.daemon_set.substr(slash + 1)};
+  options.ask_controller = given.ca.empty() ? cluster : given.ca == "kubernetes";
+  if (options.ask_controller && !cluster) {
+    std::cerr << "--ca kubernetes needs --source kubernetes: there is no API server to ask\n"
+                 "Run with --help for more information.\n";
+    return underpass::kUsage;
+  }
+  options.trust_bundle = underpass::to_namespaced_name(given.trust_bundle);
+  if (!given.daemon_set.empty()) options.daemon_set = underpass::to_namespaced_name(given.daemon_set);
   options.log_level = given.log_level;
-  spdlog::set_default_logger(spdlog::stderr_logger_mt("underpassd"));
-  spdlog::set_pattern("%Y-%m-%dT%H:%M:%S.%e%z %l %v");
-  spdlog::set_level(spdlog::level::from_str(given.log_level));
+  underpass::start_log("underpassd", given.log_level);
 
   boost::asio::io_context io(1);
   boost::asio::signal_set signals(io, SIGTERM, SIGINT);
   auto agent = underpass::Agent::start(io, std::move(options));
   if (!agent) {
     spdlog::error("start-failed {}", agent.error().message);
-    return kStartFailure;
+    return underpass::kStartFailure;
   }
   signals.async_wait([&](const boost::system::error_code& error, int signal) {
     if (error) return;

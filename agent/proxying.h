@@ -25,7 +25,7 @@ class Proxying {
  public:
   // `recompile` is called when key sets of token issuers changed, or certificates.
   Proxying(boost::asio::io_context& io, workers::Options options, jwks::FetcherOptions key_sets,
-           ca::KeeperOptions certificates, const std::function<void()>& recompile)
+           Certificates::Options certificates, const std::function<void()>& recompile)
       : fetcher_(io, std::move(key_sets), recompile),
         certificates_(io, std::move(certificates), recompile),
         workers_(io, std::move(options)) {}

@@ -23,7 +23,8 @@ Result<void> check_may_sign(const CertificatePtr& certificate) {
   return fail(name_of(certificate) + " is not an authority: it may not sign certificates");
 }
 
-Result<std::vector<CertificatePtr>> certificates_of(const Folder& folder, const Files& files, const char* name) {
+Result<std::vector<CertificatePtr>> certificates_of(const AuthorityFiles& folder, const Files& files,
+                                                    const char* name) {
   const auto file = files.find(name);
   if (file == files.end()) return fail(folder.path_of(name) + ": is missing");
   auto out = parse_certificates(file->second);
@@ -33,7 +34,7 @@ Result<std::vector<CertificatePtr>> certificates_of(const Folder& folder, const 
   return out;
 }
 
-Result<KeyPtr> key_of(const Folder& folder, const Files& files, const char* name) {
+Result<KeyPtr> key_of(const AuthorityFiles& folder, const Files& files, const char* name) {
   const auto file = files.find(name);
   if (file == files.end()) return fail(folder.path_of(name) + ": is missing");
   auto key = parse_key(file->second);
@@ -48,7 +49,7 @@ bool fits(const CertificatePtr& certificate, const KeyPtr& key) {
 }
 
 // The root that this key is of, where there is such a file.
-Result<std::optional<KeyPair>> root_of(const Folder& folder, const Files& files, const char* name,
+Result<std::optional<KeyPair>> root_of(const AuthorityFiles& folder, const Files& files, const char* name,
                                        const std::vector<CertificatePtr>& bundle) {
   if (!files.contains(name)) return std::nullopt;
   auto key = key_of(folder, files, name);
@@ -66,9 +67,10 @@ StackPtr to_stack(const std::vector<CertificatePtr>& certificates) {
   return out;
 }
 
-// The way from `leaf` up to a root of `trusted`, both with it.
-Result<std::vector<CertificatePtr>> verify(const CertificatePtr& leaf, const std::vector<CertificatePtr>& between,
-                                           const std::vector<CertificatePtr>& trusted, WallTime now) {
+}  // namespace
+
+Result<std::vector<CertificatePtr>> verify_chain(const CertificatePtr& leaf, const std::vector<CertificatePtr>& between,
+                                                 const std::vector<CertificatePtr>& trusted, WallTime now) {
   const std::unique_ptr<X509_STORE, decltype(&X509_STORE_free)> store(X509_STORE_new(), X509_STORE_free);
   const std::unique_ptr<X509_STORE_CTX, decltype(&X509_STORE_CTX_free)> context(X509_STORE_CTX_new(),
                                                                                 X509_STORE_CTX_free);
@@ -100,9 +102,7 @@ Result<std::vector<CertificatePtr>> verify(const CertificatePtr& leaf, const std
   return out;
 }
 
-}  // namespace
-
-Result<Authority> parse_authority(const Folder& folder, const Files& files) {
+Result<Authority> parse_authority(const AuthorityFiles& folder, const Files& files) {
   Authority out;
   auto bundle = certificates_of(folder, files, kRootCert);
   if (!bundle) return std::unexpected(bundle.error());
@@ -131,14 +131,14 @@ Result<Authority> parse_authority(const Folder& folder, const Files& files) {
   return out;
 }
 
-Result<void> check_authority(const Folder& folder, Authority& authority, WallTime now) {
+Result<void> check_authority(const AuthorityFiles& folder, Authority& authority, WallTime now) {
   // Said apart, since the way to a root would only say that something has expired.
   if (const auto problem = out_of_time(authority.issuer.certificate, now); !problem.empty())
     return fail(folder.path_of(kCaCert) + ": " + problem);
   if (authority.root)
     if (const auto problem = out_of_time(authority.root->certificate, now); !problem.empty())
       return fail(folder.path_of(kRootCert) + ": " + name_of(authority.root->certificate) + ": " + problem);
-  auto way = verify(authority.issuer.certificate, authority.given, authority.bundle, now);
+  auto way = verify_chain(authority.issuer.certificate, authority.given, authority.bundle, now);
   if (!way)
     return fail(folder.path_of(kCertChain) + ": does not lead from " + kCaCert + " to a root of " + kRootCert + ": " +
                 way.error().message);
@@ -151,7 +151,7 @@ Result<void> check_authority(const Folder& folder, Authority& authority, WallTim
 }
 
 Result<void> check_issued(const Authority& authority, const CertificatePtr& leaf, WallTime now) {
-  auto way = verify(leaf, authority.chain, authority.bundle, now);
+  auto way = verify_chain(leaf, authority.chain, authority.bundle, now);
   if (!way) return fail("peers would not believe it: " + way.error().message);
   return {};
 }

@@ -7,7 +7,7 @@
 #include <string>
 #include <vector>
 
-#include "agent/ca/folder.h"
+#include "agent/ca/authority_files.h"
 #include "agent/ca/openssl.h"
 #include "underpass/result.h"
 
@@ -28,10 +28,14 @@ struct Authority {
 };
 
 // What fits together: keys with certificates, authorities that may sign. Not whether it is time yet.
-Result<Authority> parse_authority(const Folder& folder, const Files& files);
+Result<Authority> parse_authority(const AuthorityFiles& folder, const Files& files);
 
 // Fills in the rest: the way from the issuer to a root of the bundle, good at `now`.
-Result<void> check_authority(const Folder& folder, Authority& authority, WallTime now);
+Result<void> check_authority(const AuthorityFiles& folder, Authority& authority, WallTime now);
+
+// The way from `leaf` up to a root of `trusted`, both with it, good at `now`.
+Result<std::vector<CertificatePtr>> verify_chain(const CertificatePtr& leaf, const std::vector<CertificatePtr>& between,
+                                                 const std::vector<CertificatePtr>& trusted, WallTime now);
 
 // Whether a peer that has the bundle believes this certificate of the issuer's.
 Result<void> check_issued(const Authority& authority, const CertificatePtr& leaf, WallTime now);

@@ -21,7 +21,6 @@ namespace {
 
 namespace fs = std::filesystem;
 
-constexpr std::array kNames{kRootCert, kCaCert, kCertChain, kCaKey, kRootKey, kNextRootKey, kOldRootCert};
 constexpr const char* kLock = "lock";
 constexpr const char* kUnfinished = ".replacing.new";  // being written: nothing of it counts
 constexpr const char* kFinished = ".replacing";        // whole: its files take their places
@@ -98,7 +97,7 @@ Result<Files> Folder::read() const {
   if (::stat(path_.c_str(), &facts) != 0) return errno == ENOENT ? Result<Files>(out) : fail_errno(path_);
   if (!S_ISDIR(facts.st_mode)) return fail(path_ + ": is not a folder");
   if (auto good = check_mode(path_, facts, false); !good) return std::unexpected(good.error());
-  for (const char* name : kNames) {
+  for (const char* name : kFileNames) {
     const auto path = path_of(name);
     const UniqueFd fd(::open(path.c_str(), O_RDONLY | O_CLOEXEC | O_NONBLOCK));
     if (!fd && errno == ENOENT) continue;
@@ -121,7 +120,7 @@ std::string Folder::fingerprint() const {
     out += ::stat(path.c_str(), &facts) == 0 ? std::to_string(facts.st_ino) + ":" + std::to_string(facts.st_mode) : "-";
     out += "\n";
   }
-  for (const char* name : kNames) {
+  for (const char* name : kFileNames) {
     struct stat facts{};
     if (::stat(path_of(name).c_str(), &facts) == 0)
       for (const auto number :
@@ -159,7 +158,7 @@ Result<void> Folder::finish() const {
   fs::remove_all(path_of(kUnfinished), error);
   if (error) return fail(path_of(kUnfinished) + ": " + error.message());
   if (!fs::exists(from, error)) return error ? fail(from + ": " + error.message()) : Result<void>();
-  for (const char* name : kNames) {
+  for (const char* name : kFileNames) {
     const auto next = from + "/" + name;
     struct stat facts{};
     if (::stat(next.c_str(), &facts) != 0) continue;  // not changed, or in its place already

@@ -90,7 +90,7 @@ std::optional<Task> next_task(const Authority& authority, const UpkeepOptions& o
   return first == all.end() ? std::nullopt : std::optional(*first);
 }
 
-Result<Authority> load(const Folder& folder) {
+Result<Authority> load(const AuthorityFiles& folder) {
   auto files = folder.read();
   if (!files) return std::unexpected(files.error());
   return parse_authority(folder, *files);
@@ -99,7 +99,7 @@ Result<Authority> load(const Folder& folder) {
 // More than the steps that can follow from one another.
 constexpr int kMostTasks = 4;
 
-Result<void> do_tasks(const Folder& folder, const UpkeepOptions& options, WallTime now, Opened& out) {
+Result<void> do_tasks(const AuthorityFiles& folder, const UpkeepOptions& options, WallTime now, Opened& out) {
   for (int i = 0; i < kMostTasks; ++i) {
     const auto task = next_task(out.authority, options, now);
     if (!task || task->at > now) return {};
@@ -114,7 +114,7 @@ Result<void> do_tasks(const Folder& folder, const UpkeepOptions& options, WallTi
   return {};
 }
 
-Result<void> make(const Folder& folder, const UpkeepOptions& options, WallTime now, Opened& out) {
+Result<void> make(const AuthorityFiles& folder, const UpkeepOptions& options, WallTime now, Opened& out) {
   auto files = new_authority(options, now);
   if (!files) return std::unexpected(files.error());
   if (auto done = folder.replace(*files); !done) return done;
@@ -129,7 +129,7 @@ WallTime half_life(const CertificatePtr& certificate) {
   return made + (not_after(certificate) - made) / 2;
 }
 
-Result<Opened> open_authority(const Folder& folder, const UpkeepOptions& options, WallTime now, bool may_make) {
+Result<Opened> open_authority(const AuthorityFiles& folder, const UpkeepOptions& options, WallTime now, bool may_make) {
   Opened out;
   auto files = folder.read();
   const bool is_ours = files && (files->empty() ? may_make : files->contains(kRootKey));
@@ -161,7 +161,7 @@ Result<Opened> open_authority(const Folder& folder, const UpkeepOptions& options
   return out;
 }
 
-Result<void> rotate_root(const Folder& folder, const UpkeepOptions& options, WallTime now) {
+Result<void> rotate_root(const AuthorityFiles& folder, const UpkeepOptions& options, WallTime now) {
   auto files = folder.read();
   if (!files) return std::unexpected(files.error());
   if (!files->contains(kRootKey))

@@ -15,7 +15,7 @@
 #include <vector>
 
 #include "agent/ca/authority.h"
-#include "agent/ca/folder.h"
+#include "agent/ca/authority_files.h"
 #include "underpass/result.h"
 
 namespace underpass::ca {
@@ -35,12 +35,12 @@ struct Opened {
 };
 
 // What the folder says, after what had to be done. `may_make`: an empty or missing folder is given a new authority.
-Result<Opened> open_authority(const Folder& folder, const UpkeepOptions& options, WallTime now, bool may_make);
+Result<Opened> open_authority(const AuthorityFiles& folder, const UpkeepOptions& options, WallTime now, bool may_make);
 
 // When an intermediate of our own is renewed.
 WallTime half_life(const CertificatePtr& certificate);
 
 // Begins the replacement of the root. Error: the folder is an operator's, or a replacement is under way.
-Result<void> rotate_root(const Folder& folder, const UpkeepOptions& options, WallTime now);
+Result<void> rotate_root(const AuthorityFiles& folder, const UpkeepOptions& options, WallTime now);
 
 }  // namespace underpass::ca

@@ -2,6 +2,7 @@
 // The folder of an authority: made once, however many begin at once; an operator's used as it is; and what is wrong
 // with one, said in one line that names the file.
 #include "agent/ca/folder.h"
+#include "agent/ca/folder_issuer.h"
 
 #include <doctest/doctest.h>
 #include <sys/wait.h>
@@ -193,7 +194,8 @@ TEST_CASE("ca folder: names that an operator's authority may not give are refuse
             .error()
             .message.starts_with("peers would not believe it: "));
   // So nobody is given it.
-  ca::Keeper keeper({.folder = scene.folder.path(), .clock = [&] { return scene.now; }});
+  ca::Keeper keeper({.issuer = std::make_unique<ca::FolderIssuer>(scene.folder.path(), ca::UpkeepOptions()),
+                     .clock = [&] { return scene.now; }});
   keeper.set_wanted({kWeb});
   (void)keeper.step();
   CHECK(keeper.certificates().empty());

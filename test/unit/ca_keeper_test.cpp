@@ -87,7 +87,8 @@ TEST_CASE("ca keeper: renewed at half of their life, with another key") {
 TEST_CASE("ca keeper: hundreds are not renewed at once, and made in batches") {
   const TempFolder folder;
   auto now = some_day();
-  ca::Keeper keeper({.folder = folder / "ca", .at_once = 50, .clock = [&] { return now; }});
+  ca::Keeper keeper({.issuer = std::make_unique<ca::FolderIssuer>(folder / "ca", ca::UpkeepOptions(), 50),
+                     .clock = [&] { return now; }});
   std::set<std::string> wanted;
   for (int i = 0; i < 120; ++i) wanted.insert("spiffe://cluster.local/ns/shop/sa/a" + std::to_string(i));
   keeper.set_wanted(wanted);

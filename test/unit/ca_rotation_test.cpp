@@ -22,8 +22,12 @@ std::string pem(const std::vector<ca::CertificatePtr>& certificates) { return ca
 // Two agents of one mesh: the second looks later than the first.
 struct TwoAgents {
   explicit TwoAgents(ca::UpkeepOptions upkeep = {})
-      : a({.folder = folder / "ca", .upkeep = upkeep, .clock = [this] { return now; }}),
-        b({.folder = folder / "ca", .upkeep = upkeep, .clock = [this] { return now; }}) {
+      : a({.issuer = std::make_unique<ca::FolderIssuer>(folder / "ca", upkeep),
+           .svid_life = upkeep.svid_life,
+           .clock = [this] { return now; }}),
+        b({.issuer = std::make_unique<ca::FolderIssuer>(folder / "ca", upkeep),
+           .svid_life = upkeep.svid_life,
+           .clock = [this] { return now; }}) {
     a.set_wanted({kWeb});
     b.set_wanted({kDb});
     look();

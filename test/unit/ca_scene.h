@@ -9,6 +9,7 @@
 #include <string>
 #include <vector>
 
+#include "agent/ca/folder_issuer.h"
 #include "agent/ca/keeper.h"
 #include "test/support/files.h"
 #include "test/support/process.h"
@@ -54,9 +55,8 @@ inline std::size_t count_of(const std::string& text, const std::string& part) {
 // A keeper whose folder and clock are a test's.
 struct KeptScene {
   explicit KeptScene(ca::UpkeepOptions upkeep = {}, std::size_t at_once = 64)
-      : keeper({.folder = ca_dir(),
-                .upkeep = upkeep,
-                .at_once = at_once,
+      : keeper({.issuer = std::make_unique<ca::FolderIssuer>(ca_dir(), upkeep, at_once),
+                .svid_life = upkeep.svid_life,
                 .clock = [this] { return now; },
                 .random = [] { return 0.0; }}) {}
 

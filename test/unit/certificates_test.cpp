@@ -6,6 +6,7 @@
 
 #include <boost/json/serialize.hpp>
 
+#include "agent/ca/folder_issuer.h"
 #include "test/support/temp_folder.h"
 #include "test/unit/k8s_api_server.h"
 
@@ -30,7 +31,11 @@ compile::WorkerPlan plan_of(const std::vector<std::pair<std::string, bool>>& pod
 
 struct Scene {
   explicit Scene(std::chrono::seconds life = 24h)
-      : certificates(io, {.folder = folder / "ca", .upkeep = {.svid_life = life}}, [this] { ++changes; }) {}
+      : certificates(io,
+                     {.keeper = {.issuer = std::make_unique<ca::FolderIssuer>(folder / "ca",
+                                                                              ca::UpkeepOptions{.svid_life = life}),
+                                 .svid_life = life}},
+                     [this] { ++changes; }) {}
 
   [[nodiscard]] compile::WorkerPlan filled() const {
     auto plan = plan_of({{kWeb, true}, {kWeb, true}, {kDb, false}});

@@ -25,7 +25,7 @@ namespace json = boost::json;
 namespace {
 
 constexpr std::size_t kMaxAnswerBytes = std::size_t{8} << 20;
-constexpr std::size_t kKept = 2;  // connections that wait for the next request
+constexpr std::size_t kKept = 8;  // connections that wait for the next request
 constexpr unsigned kOldestMinor = 30;
 
 std::string text_of(const json::value& value, std::string_view key) {
