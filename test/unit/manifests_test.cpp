@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 // manifests/ against the code, without a cluster: everything parses and is used, the schema of Mesh takes what the
-// decoder takes, and the DaemonSet's ports, folders and version are the agent's own. What only an API server can tell
-// is in test/kube.
+// decoder takes, and the ports, folders, names and version of both workloads are the code's own. What only an API
+// server can tell is in test/kube.
 #include <doctest/doctest.h>
 
 #include <algorithm>
@@ -18,6 +18,7 @@
 #include "agent/admin/http.h"
 #include "agent/agent.h"
 #include "agent/cni/installer.h"
+#include "agent/controller/signing.h"
 #include "agent/k8s/decode.h"
 #include "agent/k8s/yaml.h"
 
@@ -186,35 +187,70 @@ TEST_CASE("manifests: the decoder and the table of Meshes, bad ones") {
   }
 }
 
-// --- DaemonSet ---
+// --- the agent and the controller ---
 
-json::value pod_spec() { return document_of(kManifests / "base/daemonset.yaml").at_pointer("/spec/template/spec"); }
+json::value daemon_set() { return document_of(kManifests / "base/daemonset.yaml"); }
+// With its PodDisruptionBudget.
+std::vector<json::value> controller() { return documents_of(kManifests / "base/controller.yaml"); }
+json::value pod_spec() { return daemon_set().at_pointer("/spec/template/spec"); }
 json::value container() { return pod_spec().at_pointer("/containers/0"); }
+json::value named(const std::vector<json::value>& objects, const std::string& kind, const std::string& name) {
+  const auto found = std::ranges::find_if(objects, [&](const auto& object) {
+    return text(object.at("kind")) == kind && text(object.at_pointer("/metadata/name")) == name;
+  });
+  REQUIRE_MESSAGE(found != objects.end(), kind << " " << name);
+  return *found;
+}
 
 std::int64_t port_of(const std::string& host_port) { return admin::parse_host_port(host_port).value().port; }
 
-TEST_CASE("manifests: the agent's ports, probes and version are those of the code") {
-  const auto agent = container();
-  std::set<std::pair<std::string, std::int64_t>> ports;
-  for (const auto& port : agent.at("ports").as_array()) {
-    ports.emplace(text(port.at("name")), port.at("containerPort").as_int64());
-    CHECK(port.at("hostPort") == port.at("containerPort"));
-  }
+TEST_CASE("manifests: ports, probes and version are those of the code") {
   const AgentOptions options;
-  CHECK(ports == std::set<std::pair<std::string, std::int64_t>>{{"metrics", port_of(options.metrics)},
-                                                                {"ready", port_of(options.ready)}});
-
-  const auto object = document_of(kManifests / "base/daemonset.yaml");
-  const auto annotations = object.at_pointer("/spec/template/metadata/annotations");
-  CHECK(text(annotations.at("prometheus.io/port")) == std::to_string(port_of(options.metrics)));
-  CHECK(admin::metrics_pages({}).contains(text(annotations.at("prometheus.io/path"))));
-  CHECK(admin::ready_pages({}).contains(text(agent.at_pointer("/readinessProbe/httpGet/path"))));
-  CHECK(text(agent.at_pointer("/readinessProbe/httpGet/port")) == "ready");
-
-  CHECK(text(agent.at("image")) == "underpass:" UNDERPASS_VERSION);
+  const auto metrics = port_of(options.metrics), ready = port_of(options.ready);
+  for (const auto& workload : {daemon_set(), controller().front()}) {
+    const auto annotations = workload.at_pointer("/spec/template/metadata/annotations");
+    CHECK(text(annotations.at("prometheus.io/port")) == std::to_string(metrics));
+    CHECK(admin::metrics_pages({}).contains(text(annotations.at("prometheus.io/path"))));
+    CHECK(text(workload.at_pointer("/spec/template/spec/containers/0/image")) == "underpass:" UNDERPASS_VERSION);
+  }
   const auto images = document_of(kManifests / "base/kustomization.yaml").at("images");
   CHECK(text(images.at(0).at("name")) == "underpass");
   CHECK(text(images.at(0).at("newTag")) == UNDERPASS_VERSION);
+
+  std::set<std::pair<std::string, std::int64_t>> ports;
+  const auto of_controller = controller().front().at_pointer("/spec/template/spec/containers/0");
+  for (const auto& port : of_controller.at("ports").as_array())
+    ports.emplace(text(port.at("name")), port.at("containerPort").as_int64());
+  CHECK(ports == std::set<std::pair<std::string, std::int64_t>>{{"metrics", metrics}, {"ready", ready}});
+  for (const std::string probe : {"readinessProbe", "livenessProbe"}) {
+    const auto asks = of_controller.at(probe).at("httpGet");
+    CHECK(admin::ready_pages({}).contains(text(asks.at("path"))));
+    CHECK(text(asks.at("port")) == "ready");
+  }
+  // And nobody else is asked for: NetworkPolicies let these two in.
+  const auto policies = documents_of(kManifests / "base/network-policies.yaml");
+  std::set<std::int64_t> open;
+  for (const auto& port :
+       named(policies, "NetworkPolicy", "underpass-controller").at_pointer("/spec/ingress/0/ports").as_array())
+    open.insert(port.at("port").as_int64());
+  CHECK(open == std::set<std::int64_t>{metrics, ready});
+}
+
+TEST_CASE("manifests: two agents fit on a node, and each knows itself from the other") {
+  const auto update = daemon_set().at_pointer("/spec/updateStrategy/rollingUpdate");
+  CHECK(update == json::value{{"maxSurge", 1}, {"maxUnavailable", 0}});
+  const auto agent = container();
+  CHECK(find(agent, "ports") == nullptr);  // of a pod on the node's network they would be the node's
+  for (const std::string probe : {"startupProbe", "readinessProbe", "livenessProbe"})
+    CHECK(text(agent.at(probe).at_pointer("/exec/command/0")) == "/usr/local/bin/underpassctl");
+  const auto arguments = agent.at("args").as_array();
+  CHECK(std::ranges::count(arguments, json::value("--instance=$(POD_UID)")) == 1);
+  const auto env = agent.at("env").as_array();
+  const auto variable = [&](const std::string& name) {
+    return *std::ranges::find_if(env, [&](const auto& one) { return text(one.at("name")) == name; });
+  };
+  CHECK(text(variable("POD_UID").at_pointer("/valueFrom/fieldRef/fieldPath")) == "metadata.uid");
+  CHECK(text(variable("UNDERPASS_INSTANCE").at("value")) == "$(POD_UID)");
 }
 
 TEST_CASE("manifests: what is mounted is the node's, at the same place, and what the agent uses") {
@@ -235,30 +271,49 @@ TEST_CASE("manifests: what is mounted is the node's, at the same place, and what
   CHECK(on_node.contains({"cni-cache", cni.cache_dir}));
 }
 
-TEST_CASE("manifests: the DaemonSet's names agree with each other and with the rights") {
-  const auto object = document_of(kManifests / "base/daemonset.yaml");
-  const auto name = text(object.at_pointer("/metadata/name"));
-  const auto ns = text(object.at_pointer("/metadata/namespace"));
-  for (const auto& [key, value] : object.at_pointer("/spec/selector/matchLabels").as_object())
-    CHECK(object.at_pointer("/spec/template/metadata/labels").at(key) == value);
-  const auto arguments = container().at("args").as_array();
-  CHECK(std::ranges::count(arguments, json::value("--daemon-set=" + ns + "/" + name)) == 1);
-  CHECK(text(document_of(kManifests / "base/namespace.yaml").at_pointer("/metadata/name")) == ns);
-  const auto account = document_of(kManifests / "base/service-account.yaml").at("metadata");
-  CHECK(text(account.at("name")) == text(pod_spec().at("serviceAccountName")));
-  CHECK(text(account.at("namespace")) == ns);
-
-  bool may_read_itself = false;
-  for (const auto& rights : documents_of(kManifests / "base/rbac.yaml")) {
-    if (const auto* subjects = find(rights, "subjects")) {
-      CHECK(subjects->at(0).at("name") == account.at("name"));
-      CHECK(subjects->at(0).at("namespace") == account.at("namespace"));
-    } else if (text(rights.at("kind")) == "Role") {
-      may_read_itself = rights.at_pointer("/metadata/namespace") == json::value(ns) &&
-                        rights.at_pointer("/rules/0/resourceNames") == json::value(json::array{name});
-    }
+// The account that the workload runs as is there, and has all rights that are called as it is.
+void check_account(const json::value& workload, const std::string& rights) {
+  const auto name = text(workload.at_pointer("/metadata/name"));
+  const auto ns = text(workload.at_pointer("/metadata/namespace"));
+  CAPTURE(name);
+  for (const auto& [key, value] : workload.at_pointer("/spec/selector/matchLabels").as_object())
+    CHECK(workload.at_pointer("/spec/template/metadata/labels").at(key) == value);
+  CHECK(text(workload.at_pointer("/spec/template/spec/serviceAccountName")) == name);
+  const auto accounts = documents_of(kManifests / "base/service-accounts.yaml");
+  CHECK(text(named(accounts, "ServiceAccount", name).at_pointer("/metadata/namespace")) == ns);
+  for (const auto& object : documents_of(kManifests / "base" / rights)) {
+    CHECK(text(object.at_pointer("/metadata/name")) == name);
+    const auto* subjects = find(object, "subjects");
+    if (subjects == nullptr) continue;
+    CHECK(*subjects == json::value{{{"kind", "ServiceAccount"}, {"name", name}, {"namespace", ns}}});
+    CHECK(text(object.at_pointer("/roleRef/name")) == name);
   }
-  CHECK(may_read_itself);
+}
+
+TEST_CASE("manifests: names agree with each other, with the rights and with the code") {
+  check_account(daemon_set(), "rbac-agent.yaml");
+  check_account(controller().front(), "rbac-controller.yaml");
+  const auto budget = controller().at(1);
+  CHECK(budget.at_pointer("/spec/selector") == controller().front().at_pointer("/spec/selector"));
+
+  const std::string ns = text(document_of(kManifests / "base/namespace.yaml").at_pointer("/metadata/name"));
+  const std::string agent = text(daemon_set().at_pointer("/metadata/name"));
+  const auto arguments = container().at("args").as_array();
+  CHECK(std::ranges::count(arguments, json::value("--daemon-set=" + ns + "/" + agent)) == 1);
+  const auto rights = documents_of(kManifests / "base/rbac-agent.yaml");
+  const auto role = named(rights, "Role", agent);
+  CHECK(text(role.at_pointer("/metadata/namespace")) == ns);
+  CHECK(role.at_pointer("/rules/0/resourceNames") == json::value(json::array{agent}));
+
+  // Whom the admission policy binds is whom the manifests call an agent.
+  const auto policy = documents_of(kManifests / "base/admission.yaml").front();
+  CHECK(text(policy.at_pointer("/spec/matchConditions/0/expression"))
+            .contains("'system:serviceaccount:" + ns + ":" + agent + "'"));
+  const auto of_controller = documents_of(kManifests / "base/rbac-controller.yaml");
+  json::array signers;
+  for (const auto& rule : named(of_controller, "ClusterRole", "underpass-controller").at("rules").as_array())
+    if (rule.at_pointer("/resources/0") == json::value("signers")) signers = rule.at("resourceNames").as_array();
+  CHECK(signers == json::array{json::string(controller::kSignerName)});
 }
 
 }  // namespace
