@@ -27,6 +27,7 @@ void Agent::Impl::stop() {
   walk_timer_.cancel();
   wakes_.close();
   admission_.reset();
+  publishing_.reset();
   proxying_.reset();  // its certificates come by the cluster's client
   source_.reset();
   cluster_.reset();
@@ -39,7 +40,11 @@ void Agent::Impl::leave(std::function<void()> done) {
   if (!cluster_ || !cluster_->removed()) return done();
   spdlog::info("removing reason=\"the DaemonSet is deleted\"");
   if (std::exchange(admission_, nullptr)) Admission::uninstall(admission_options());
-  detaching_.remove(pin_dir(), kRemoval, std::move(done));
+  auto remove = [this, done = std::move(done)]() mutable { detaching_.remove(pin_dir(), kRemoval, std::move(done)); };
+  if (const auto publishing = std::exchange(publishing_, nullptr))
+    publishing->withdraw(*store_.snapshot(), std::move(remove));
+  else
+    remove();
 }
 
 void Agent::Impl::take(const k8s::Contents& contents) {
@@ -125,6 +130,7 @@ void Agent::Impl::write_tables() {
   pods_ = std::move(compiled.pods);
   serving_.update(snapshot, changes, dataplane_.get());
   serving_.note_pods(pods_, snapshot);
+  publish();
   schedule_walk();
 }
 
@@ -134,6 +140,23 @@ void Agent::Impl::follow_netns() {
     update_tables();
   else
     schedule_walk();
+}
+
+void Agent::Impl::publish() {
+  if (!publishing_ || !synced_) return;
+  const auto& snapshot = *store_.snapshot();
+  const auto ready = proxying_->tunnelling();
+  std::vector<Publishable> all;
+  for (const auto& status : pods_) {
+    const auto pod = snapshot.pods.find(status.id);
+    if (!status.enrolled || pod == snapshot.pods.end() || pod->second.uid.empty()) continue;
+    all.push_back({.claim = {.pod = status.id,
+                             .uid = pod->second.uid,
+                             .service_account = pod->second.service_account,
+                             .ips = pod->second.ips},
+                   .ready = ready.contains(status.netns_cookie)});
+  }
+  publishing_->update(snapshot, all);
 }
 
 void Agent::Impl::schedule_walk() {
@@ -220,6 +243,7 @@ void Agent::Impl::tick() {
   }
   follow_netns();
   if (admission_ && admission_->waits()) update_tables();
+  publish();
   if (synced_) update_verdicts();
 }
 

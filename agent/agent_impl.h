@@ -31,6 +31,7 @@
 #include "agent/learn/workloads.h"
 #include "agent/policing.h"
 #include "agent/proxying.h"
+#include "agent/publishing.h"
 #include "agent/serving.h"
 #include "agent/state/store.h"
 
@@ -78,6 +79,8 @@ class Agent::Impl : public std::enable_shared_from_this<Agent::Impl> {
   void write_tables();
   // Network namespaces appear and go without a word from the source: once a second, and when a pod is looked for.
   void follow_netns();
+  // Which pods take tunnels, to the other nodes' agents.
+  void publish();
   void schedule_walk();
   // Waits for BPF to name a connection that is to be looked at.
   void await_wake();
@@ -138,9 +141,10 @@ class Agent::Impl : public std::enable_shared_from_this<Agent::Impl> {
   Serving serving_;
   std::unique_ptr<Proxying> proxying_;
 
-  std::unique_ptr<k8s::Source> source_;  // of a folder
-  std::unique_ptr<Cluster> cluster_;     // or of a cluster
-  bool synced_ = false;                  // the source has told what there is
+  std::unique_ptr<k8s::Source> source_;     // of a folder
+  std::unique_ptr<Cluster> cluster_;        // or of a cluster
+  std::unique_ptr<Publishing> publishing_;  // of a cluster whose controller gives certificates
+  bool synced_ = false;                     // the source has told what there is
   std::unique_ptr<Admission> admission_;
 
   std::unique_ptr<admin::Server> admin_;

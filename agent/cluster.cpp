@@ -64,8 +64,7 @@ Result<std::unique_ptr<Cluster>> Cluster::open(boost::asio::io_context& io, cons
   if (!client) return std::unexpected(client.error());
   auto out = std::make_unique<Cluster>();
   out->client_ = std::move(*client);
-  out->source_ = k8s::ApiSource::make(
-      io, *out->client_, {.node_name = options.node_name, .daemon_set = options.daemon_set}, std::move(listener));
+  out->source_ = k8s::ApiSource::make(io, *out->client_, {.daemon_set = options.daemon_set}, std::move(listener));
   out->events_ = k8s::EventRecorder::make(*out->client_, options.node_name);
   return out;
 }

@@ -7,6 +7,7 @@
 
 #include <boost/json/object.hpp>
 #include <functional>
+#include <set>
 #include <span>
 #include <string>
 #include <vector>
@@ -38,6 +39,7 @@ class Proxying {
   // Before the dataplane goes.
   void leave_all() { workers_.leave_all(); }
 
+  [[nodiscard]] std::set<NetnsCookie> tunnelling() const { return workers_.tunnelling(); }
   // For `status`.
   [[nodiscard]] std::vector<std::string> problems() const;
   // What the worker of a pod was given, and how it is.

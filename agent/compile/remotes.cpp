@@ -31,12 +31,11 @@ bool is_node_out(const model::Snapshot& snapshot, const std::string& node) {
   return found != snapshot.nodes.end() && !found->second.mesh.value_or(true);
 }
 
-// A pod of another node that speaks HBONE, as far as its object tells.
-bool is_far(const model::Pod& pod, const model::Snapshot& snapshot, const std::string& node_name) {
+// A pod of another node that is in the mesh, as far as the API's objects tell.
+bool is_foreign(const model::Pod& pod, const model::Snapshot& snapshot, const std::string& node_name) {
   if (pod.node_name.empty() || pod.node_name == node_name || is_node_out(snapshot, pod.node_name)) return false;
   if (pod.terminated || pod.host_network || pod.other_mesh || pod.ips.empty()) return false;
   if (!std::ranges::all_of(pod.ips, is_usable)) return false;
-  if (pod.tunnel) return *pod.tunnel == Tunnel::kHbone;
   return is_wanted_in_mesh(pod, find_namespace(snapshot, pod.id.ns));
 }
 
@@ -114,20 +113,29 @@ RemoteCompiler::Update RemoteCompiler::update(const model::Snapshot& snapshot, c
     input_.peer_authentications.clear();
     for (const auto& [id, one] : snapshot.peer_authentications) input_.peer_authentications.push_back(one);
   }
+  const auto claimed = words_.update(snapshot, fresh_ ? model::Changes{.everything = true} : changes);
   const auto look = [&](const NamespacedName& id) {
     const auto pod = snapshot.pods.find(id);
-    const bool far = pod != snapshot.pods.end() && is_far(pod->second, snapshot, node_name);
+    const bool foreign = pod != snapshot.pods.end() && is_foreign(pod->second, snapshot, node_name);
+    if (foreign) {
+      foreign_.insert(id);
+    } else {
+      foreign_.erase(id);
+      words_.forget(id);
+    }
+    const bool far = foreign && (pod->second.tunnel_by_label || words_.speaks(pod->second));
     if (far)
       put(id, want(pod->second, true, numbers), touched);
     else if (far_.contains(id))
       put(id, std::nullopt, touched);
   };
   if (fresh_ || changes.everything || changes.policies || changes.namespaces || changes.nodes) {
-    for (const auto& id : std::set<NamespacedName>(far_))
+    for (const auto& id : std::set<NamespacedName>(foreign_))
       if (!snapshot.pods.contains(id)) look(id);
     for (const auto& [id, pod] : snapshot.pods) look(id);
   } else {
     for (const auto& id : changes.pods) look(id);
+    for (const auto& id : claimed) look(id);
   }
 
   // Those of this node are few, and what became of them depends on more than their objects.
@@ -218,14 +226,15 @@ void RemoteCompiler::settle(const IpAddress& ip, const Tables& tables, Update& u
   }
 }
 
-// A pod needs tunnels where there is somebody to have one with: it is reached by one only if it has a worker, too.
+// A pod needs tunnels where there is somebody to have one with: it is reached by one only if it has a worker, too, and
+// says that it takes them only when it has.
 void RemoteCompiler::mark(Compiled& compiled) const {
   for (auto& status : compiled.pods) {
     if (!status.enrolled) continue;
     std::string why;
     const auto other = std::ranges::find_if(near_, [&](const NamespacedName& pod) { return pod != status.id; });
-    if (!far_.empty())
-      why = "a pod of another node: " + far_.begin()->to_string();
+    if (!foreign_.empty())
+      why = "a pod of another node: " + foreign_.begin()->to_string();
     else if (near_.contains(status.id))
       why = "underpass.dev/local-mtls: required, " + status.local_mtls;
     else if (other != near_.end())

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
-// Which pods are reached through a tunnel, for map up_remotes: enrolled pods of other nodes, and those of this one that
-// ask for it (underpass.dev/local-mtls: required). And which pods of this node need a worker for it. Pure.
+// Which pods are reached through a tunnel, for map up_remotes: enrolled pods of other nodes (claims.h), and those of
+// this one that ask for it (underpass.dev/local-mtls: required). And which pods of this node need a worker for it.
+// Pure.
 //
 // A tunnel is a matter of a port: PeerAuthentication DISABLE, and what the pod keeps out of the mesh
 // (exclude-inbound-ports), leave a port to plain TCP. An update costs what the pods cost that changed.
@@ -14,6 +15,7 @@
 #include <string>
 #include <utility>
 
+#include "agent/compile/claims.h"
 #include "agent/compile/compile.h"
 #include "agent/compile/policy_rows.h"
 #include "underpass/ids.h"
@@ -100,6 +102,8 @@ class RemoteCompiler {
   PolicyInput input_;  // of which nothing but Mesh and PeerAuthentications is filled in
   std::map<NamespacedName, Wanted> wanted_;
   std::map<IpAddress, std::set<NamespacedName>> claims_;
+  Claims words_;
+  std::set<NamespacedName> foreign_;      // of other nodes and in the mesh, whether they are reached by a tunnel or not
   std::set<NamespacedName> far_;          // of wanted_, those of other nodes
   std::set<NamespacedName> near_;         // ... and of this one
   std::map<IpAddress, NetnsCookie> ips_;  // of this node's pods

@@ -55,8 +55,8 @@ ApiKind nodes_kind() { return {.kind = "Node", .plural = "nodes", .group = "", .
 
 // Those whose objects agents may refuse, and which have a status.
 std::vector<ApiKind> judged_kinds() {
-  auto all = k8s::told_kinds("");
-  std::erase_if(all, [](const ApiKind& kind) { return kind.crd.empty(); });
+  auto all = k8s::told_kinds();
+  std::erase_if(all, [](const ApiKind& kind) { return kind.crd.empty() || kind.kind == "NodeWorkloads"; });
   return all;
 }
 

@@ -19,7 +19,8 @@ using Object =
     std::variant<model::Namespace, model::ServiceAccount, model::Pod, std::shared_ptr<const model::Service>,
                  std::shared_ptr<const model::EndpointSlice>, model::Node,
                  std::shared_ptr<const model::AuthorizationPolicy>, std::shared_ptr<const model::PeerAuthentication>,
-                 std::shared_ptr<const model::RequestAuthentication>, model::MeshConfig>;
+                 std::shared_ptr<const model::RequestAuthentication>, std::shared_ptr<const model::NodeWorkloads>,
+                 model::MeshConfig>;
 
 // Why an object was refused: the field ("status.podIP") and what is wrong with it ("\"10.0.0\": not an IP address").
 struct DecodeError {
@@ -33,7 +34,7 @@ using Decoded = std::expected<T, DecodeError>;
 // One object of a source. Kind and id are known even where the rest does not decode.
 struct Item {
   std::string kind;
-  NamespacedName id;  // ns is empty for a Namespace, a Node and a Mesh
+  NamespacedName id;  // ns is empty for a Namespace, a Node, NodeWorkloads and a Mesh
   std::string place;  // where its text stands: "/etc/mesh/a.yaml:14"
   Decoded<Object> object;
   std::string uid = {};  // metadata.uid; empty where there is none

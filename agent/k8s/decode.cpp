@@ -60,6 +60,7 @@ constexpr Kind kKinds[] = {
      "security.istio.io/v1beta1"},
     {"RequestAuthentication", "security.istio.io/v1", kUsualNaming, decode_with<decode_request_authentication>,
      "security.istio.io/v1beta1"},
+    {"NodeWorkloads", "underpass.dev/v1alpha1", kMeshNaming, decode_with<decode_node_workloads>},
     {"Mesh", "underpass.dev/v1alpha1", kMeshNaming, decode_with<decode_mesh>},
 };
 

@@ -19,7 +19,7 @@ struct DecodeOptions {
   // Believe the annotation underpass.dev/netns. Only where whoever writes the objects may choose the pod's namespace:
   // a folder, and never the API, in which every tenant annotates its own pods.
   bool netns_annotation = false;
-  // What a pod speaks to other nodes follows from its labels: a folder has no other word of it.
+  // What a pod speaks with other nodes follows from its labels: a folder has no other word of it.
   bool tunnels_by_label = false;
 };
 
@@ -32,6 +32,7 @@ Decoded<model::Node> decode_node(const boost::json::value& object);
 Decoded<model::AuthorizationPolicy> decode_authorization_policy(const boost::json::value& object);
 Decoded<model::PeerAuthentication> decode_peer_authentication(const boost::json::value& object);
 Decoded<model::RequestAuthentication> decode_request_authentication(const boost::json::value& object);
+Decoded<model::NodeWorkloads> decode_node_workloads(const boost::json::value& object);
 Decoded<model::MeshConfig> decode_mesh(const boost::json::value& object);
 
 // Adds to `file` what `document` holds: nothing, one object, or the members of a List. `place` is where it stands.

@@ -236,7 +236,7 @@ Decoded<model::Pod> decode_pod(const json::value& object, const DecodeOptions& o
   out.exclude_inbound_ports = decode_port_list(annotations["underpass.dev/exclude-inbound-ports"]);
   out.exclude_outbound_ports = decode_port_list(annotations["underpass.dev/exclude-outbound-ports"]);
   out.other_mesh = annotations["ambient.istio.io/redirection"].string() == "enabled" || has_istio_proxy(spec);
-  if (!options.tunnels_by_label) out.tunnel = model::Tunnel::kNone;
+  out.tunnel_by_label = options.tunnels_by_label;
   if (findings.error) return std::unexpected(std::move(*findings.error));
   return out;
 }

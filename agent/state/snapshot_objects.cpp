@@ -24,6 +24,7 @@ auto in_its_map(Snapshot& snapshot, const ObjectKey& key, const Use& use) {
   if (key.kind == "AuthorizationPolicy") return use(snapshot.authorization_policies, key.id);
   if (key.kind == "PeerAuthentication") return use(snapshot.peer_authentications, key.id);
   if (key.kind == "RequestAuthentication") return use(snapshot.request_authentications, key.id);
+  if (key.kind == "NodeWorkloads") return use(snapshot.node_workloads, key.id.name);
   if (key.kind == "Mesh") return use(snapshot.mesh, key.id.name);
   assert(key.kind == "Pod");
   return use(snapshot.pods, key.id);
@@ -87,6 +88,7 @@ void note(const ObjectKey& key, model::Changes& changes) {
   if (key.kind == "Service") changes.services.insert(key.id);
   if (key.kind == "EndpointSlice") changes.slices.insert(key.id);
   if (key.kind == "Pod") changes.pods.insert(key.id);
+  if (key.kind == "NodeWorkloads") changes.node_workloads.insert(key.id.name);
   if (key.kind == "Node") changes.nodes = true;
   if (key.kind == "Namespace") changes.namespaces = true;
   note_problem(key, changes);

@@ -102,6 +102,20 @@ std::vector<Status> Workers::Impl::status() const {
   return out;
 }
 
+std::set<NetnsCookie> Workers::Impl::tunnelling() const {
+  std::set<NetnsCookie> out;
+  for (const auto& [name, seat] : seats_) {
+    if (!seat.ready || !seat.current) continue;
+    for (const auto& [netns, served] : seat.pods) {
+      const auto pod = seat.plan.pods.find(netns);
+      if (served.in_force() && pod != seat.plan.pods.end() && pod->second.tunnels &&
+          seat.plan.certificates.contains(pod->second.identity))
+        out.insert(netns);
+    }
+  }
+  return out;
+}
+
 std::vector<std::string> Workers::Impl::problems() const {
   std::vector<std::string> out;
   for (const auto& [name, seat] : seats_) {
@@ -185,6 +199,7 @@ void Workers::tick() { impl_->tick(); }
 void Workers::follow_requests() { impl_->follow_requests(); }
 void Workers::leave_all() { impl_->leave_all(); }
 std::vector<Status> Workers::status() const { return impl_->status(); }
+std::set<NetnsCookie> Workers::tunnelling() const { return impl_->tunnelling(); }
 std::vector<std::string> Workers::problems() const { return impl_->problems(); }
 
 }  // namespace underpass::workers

@@ -13,6 +13,7 @@
 #include <map>
 #include <memory>
 #include <optional>
+#include <set>
 #include <string>
 #include <vector>
 
@@ -84,6 +85,8 @@ class Workers {
   void leave_all();
 
   [[nodiscard]] std::vector<Status> status() const;
+  // The pods whose workers take tunnels: they have a routing table and the pod's certificate.
+  [[nodiscard]] std::set<NetnsCookie> tunnelling() const;
   // What is not as the objects ask for.
   [[nodiscard]] std::vector<std::string> problems() const;
 

@@ -9,6 +9,7 @@
 #include <map>
 #include <memory>
 #include <optional>
+#include <set>
 #include <string>
 #include <utility>
 #include <vector>
@@ -32,6 +33,7 @@ class Workers::Impl : public std::enable_shared_from_this<Workers::Impl> {
   void follow_requests();
   void leave_all();
   [[nodiscard]] std::vector<Status> status() const;
+  [[nodiscard]] std::set<NetnsCookie> tunnelling() const;
   [[nodiscard]] std::vector<std::string> problems() const;
 
  private:

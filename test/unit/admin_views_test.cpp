@@ -242,7 +242,7 @@ TEST_CASE("connections view: tunnels are nobody's connections, and what they bro
   model::Snapshot snapshot;
   snapshot.pods[{"away", "far"}] = {.id = {"away", "far"}, .node_name = "node-b", .service_account = "far"};
   snapshot.pods.begin()->second.ips = {ip("10.0.1.9")};
-  snapshot.pods.begin()->second.tunnel = model::Tunnel::kHbone;
+  snapshot.namespaces["away"] = {.name = "away", .settings = {.mesh = true}};
   compile::RemoteCompiler remotes;
   compile::IdentityNumbers numbers;
   compile::Compiled none;

@@ -145,18 +145,93 @@ TEST_CASE("remotes: policies, namespaces and nodes concern all, and what is the 
   CHECK_FALSE(node.status("web").capture);
 }
 
-TEST_CASE("remotes: what a pod speaks is what its source says, and where it says nothing its label's matter") {
-  Node node;
-  node.near("web", 7, {ip("10.0.0.7")});
-  node.far("db", {ip("10.0.1.1")}).tunnel = model::Tunnel::kNone;
-  node.update({});
+// A node where what pods of others speak is told by NodeWorkloads.
+struct Told : Node {
+  Told() {
+    near("web", 7, {ip("10.0.0.7")});
+    auto& db = far("db", {ip("10.0.1.1"), ip("fd00:1::1")});
+    db.tunnel_by_label = false;
+    db.uid = "u1";
+    update({});
+  }
+
+  [[nodiscard]] model::WorkloadClaim claim() const {
+    return {.pod = {"shop", "db"},
+            .uid = "u1",
+            .service_account = "db",
+            .ips = {ip("fd00:1::1"), ip("10.0.1.1")}};  // in whatever order
+  }
+  RemoteCompiler::Update tell(std::vector<model::WorkloadClaim> claims, const std::string& node = "node-b") {
+    const std::string name = node + ".3";
+    auto shard = std::make_shared<model::NodeWorkloads>();
+    *shard = {.name = name, .node = node, .shard = 3, .workloads = std::move(claims)};
+    snapshot.node_workloads[name] = std::move(shard);
+    model::Changes changes;
+    changes.node_workloads.insert(name);
+    return update(changes);
+  }
+  RemoteCompiler::Update untell(const std::string& node = "node-b") {
+    snapshot.node_workloads.erase(node + ".3");
+    model::Changes changes;
+    changes.node_workloads.insert(node + ".3");
+    return update(changes);
+  }
+};
+
+TEST_CASE("remotes: a claim is believed where the pod agrees, and only that pod's rows are touched") {
+  Told node;
   CHECK(node.compiler.remotes().empty());
-  CHECK_FALSE(node.status("web").tunnels);
-  node.pod("db").tunnel = model::Tunnel::kHbone;
+  CHECK(node.status("web").tunnels);  // so that it can be reached when the other one can
+  CHECK(node.tell({node.claim()}).rows == Rows{{ip("10.0.1.1"), 0}, {ip("fd00:1::1"), 0}});
+  CHECK(node.tell({node.claim()}).empty());
+  auto other = node.claim();
+  other.pod.name = "nobody";
+  other.uid = "u2";
+  CHECK(node.tell({node.claim(), other}).empty());
+  CHECK(node.compiler.remotes() == node.anew());
+}
+
+TEST_CASE("remotes: claims that the API's own pod does not bear out") {
+  const auto refused = [](const std::string& what, const auto& spoil, const std::string& node_name = "node-b") {
+    CAPTURE(what);
+    Told node;
+    auto claim = node.claim();
+    spoil(claim);
+    node.tell({claim}, node_name);
+    CHECK(node.compiler.remotes().empty());
+  };
+  refused("another UID", [](auto& claim) { claim.uid = "u0"; });
+  refused("no UID", [](auto& claim) { claim.uid = ""; });
+  refused("another account", [](auto& claim) { claim.service_account = "admin"; });
+  refused("another pod's address", [](auto& claim) { claim.ips = {ip("10.0.1.2")}; });
+  refused("one address more", [](auto& claim) { claim.ips.push_back(ip("10.0.0.7")); });
+  refused("one address less", [](auto& claim) { claim.ips.pop_back(); });
+  refused("another namespace", [](auto& claim) { claim.pod.ns = "bank"; });
+  refused("another node's word", [](auto&) {}, "node-c");
+}
+
+TEST_CASE("remotes: a word that is taken back brings no plain text about, as long as the pod is in the mesh") {
+  Told node;
+  node.tell({node.claim()});
+  CHECK(node.untell().empty());
+  CHECK(node.compiler.remotes().size() == 2);
+  auto lie = node.claim();
+  lie.uid = "u0";
+  CHECK(node.tell({lie}).empty());
+
+  // Its labels say otherwise: that is the API's word.
   node.pod("db").settings.mesh = false;
-  node.change("db");
-  CHECK(node.compiler.remotes().size() == 1);
-  CHECK(node.status("web").tunnels);
+  CHECK(node.change("db").rows.size() == 2);
+  CHECK(node.compiler.remotes().empty());
+  node.pod("db").settings.mesh = true;
+  CHECK(node.change("db").empty());
+  node.tell({node.claim()});
+  CHECK(node.compiler.remotes().size() == 2);
+
+  // Another pod of that name: nothing is known of it.
+  node.pod("db").uid = "u9";
+  CHECK(node.change("db").rows.size() == 2);
+  CHECK(node.compiler.remotes().empty());
 }
 
 TEST_CASE("remotes: who needs tunnels has a worker, and the numbers that it is told mean somebody") {

@@ -111,10 +111,10 @@ TEST_CASE("pod: what is absent, null or empty has its default") {
 }
 
 TEST_CASE("pod: what it speaks to other nodes follows from labels in a folder, and is nothing where others tell it") {
-  CHECK_FALSE(good("").tunnel);
+  CHECK(good("").tunnel_by_label);
   const auto documents = parse_yaml(pod_with("", ""));
   REQUIRE(documents.has_value());
-  CHECK(decode_pod(documents->front().value, {}).value().tunnel == model::Tunnel::kNone);
+  CHECK(decode_pod(documents->front().value, {}).value().tunnel_by_label == false);
 }
 
 TEST_CASE("pod: addresses") {

@@ -110,10 +110,13 @@ class HttpApiClient : public ApiClient {
   [[nodiscard]] std::string version() const override { return state_->version; }
 
   void request(const std::string& method, const std::string& path, const json::value& body, Done done) override {
-    ChannelRequest request{.method = method, .target = path, .body = {}, .content_type = {}, .deadline = {}};
+    ChannelRequest request{
+        .method = method == "APPLY" ? "PATCH" : method, .target = path, .body = {}, .content_type = {}, .deadline = {}};
     if (!body.is_null()) {
       request.body = json::serialize(body);
-      request.content_type = method == "PATCH" ? "application/merge-patch+json" : "application/json";
+      request.content_type = method == "PATCH"   ? "application/merge-patch+json"
+                             : method == "APPLY" ? "application/apply-patch+yaml"
+                                                 : "application/json";
     }
     request.deadline = std::chrono::steady_clock::now() + state_->session->timeouts.request;
     request.most = kMaxAnswerBytes;

@@ -61,7 +61,7 @@ class ApiClient {
 
   // One request with a deadline, on a connection of its own pool; `done` is called once, from the io_context's thread
   // and never from within this call, with an error where no answer came; not after the client is destroyed. `body`
-  // null: none. A PATCH is a merge patch.
+  // null: none. A PATCH is a merge patch; APPLY is a PATCH for server-side apply.
   virtual void request(const std::string& method, const std::string& path, const boost::json::value& body,
                        Done done) = 0;
 

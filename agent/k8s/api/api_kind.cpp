@@ -47,13 +47,14 @@ std::string api_path(const ApiKind& kind, const std::string& version, const std:
   return name.empty() ? path : path + "/" + name;
 }
 
-std::vector<ApiKind> told_kinds(const std::string& node_name) {
+std::vector<ApiKind> told_kinds() {
   // Service accounts are not asked for: a pod names its own, and nothing else of them counts.
   const std::string istio = "security.istio.io";
   return {
       {.kind = "Namespace", .plural = "namespaces", .group = ""},
       {.kind = "Node", .plural = "nodes", .group = ""},
-      {.kind = "Pod", .plural = "pods", .group = "", .field_selector = "spec.nodeName=" + node_name},
+      // Of all nodes: whom another node's pod is, only its own object says.
+      {.kind = "Pod", .plural = "pods", .group = ""},
       {.kind = "Service", .plural = "services", .group = ""},
       {.kind = "EndpointSlice", .plural = "endpointslices", .group = "discovery.k8s.io"},
       {.kind = "AuthorizationPolicy",
@@ -71,6 +72,11 @@ std::vector<ApiKind> told_kinds(const std::string& node_name) {
        .group = istio,
        .versions = {"v1", "v1beta1"},
        .crd = "requestauthentications." + istio},
+      {.kind = "NodeWorkloads",
+       .plural = "nodeworkloads",
+       .group = "underpass.dev",
+       .versions = {"v1alpha1"},
+       .crd = "nodeworkloads.underpass.dev"},
       {.kind = "Mesh",
        .plural = "meshes",
        .group = "underpass.dev",

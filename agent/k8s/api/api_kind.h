@@ -29,7 +29,7 @@ struct ApiKind {
 std::string api_path(const ApiKind& kind, const std::string& version, const std::string& ns, const std::string& name);
 
 // What is told of a cluster; the definitions of custom resources and the own DaemonSet are not.
-std::vector<ApiKind> told_kinds(const std::string& node_name);
+std::vector<ApiKind> told_kinds();
 ApiKind definitions_kind();
 ApiKind daemon_set_kind(const NamespacedName& id);
 

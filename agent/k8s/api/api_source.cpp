@@ -35,7 +35,7 @@ class Mirror : public std::enable_shared_from_this<Mirror> {
         check_timer_(io),
         version_timer_(io) {
     definitions_ = add(io, definitions_kind());
-    for (const auto& kind : told_kinds(options_.node_name)) add(io, kind);
+    for (const auto& kind : told_kinds()) add(io, kind);
     if (options_.daemon_set) daemon_set_ = add(io, daemon_set_kind(*options_.daemon_set));
   }
 

@@ -1,9 +1,9 @@
 // SPDX-License-Identifier: Apache-2.0
 // `--source kubernetes`: the objects of a cluster's API server, listed and then watched (Kubernetes API Concepts,
-// "Efficient detection of changes"). Of the pods only those of this node are asked for; kinds that the cluster does not
-// have are left out, and taken up when their CustomResourceDefinition is installed. What it has is told whole, and for
-// the first time when all kinds were listed, so that no policy is missing from what is first put in force. When the API
-// server goes, all it had is kept, and the contents say so.
+// "Efficient detection of changes"). Kinds that the cluster does not have are left out, and taken up when their
+// CustomResourceDefinition is installed. What it has is told whole, and for the first time when all kinds were listed,
+// so that no policy is missing from what is first put in force. When the API server goes, all it had is kept, and the
+// contents say so.
 #pragma once
 
 #include <chrono>
@@ -42,7 +42,6 @@ struct ApiTuning {
 };
 
 struct ApiSourceOptions {
-  std::string node_name;
   // The agent's own DaemonSet, to learn at the end whether it is being removed; without it nobody is asked.
   std::optional<NamespacedName> daemon_set;
   ApiTuning tuning = {};

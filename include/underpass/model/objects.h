@@ -84,9 +84,33 @@ struct Pod {
   std::vector<std::uint16_t> probe_ports;             // to which the kubelet connects: probes and lifecycle hooks
   std::vector<std::uint16_t> exclude_inbound_ports;   // annotation underpass.dev/exclude-inbound-ports
   std::vector<std::uint16_t> exclude_outbound_ports;  // of the servers; underpass.dev/exclude-outbound-ports
-  std::optional<Tunnel> tunnel;  // absent: HBONE where the label underpass.dev/mesh has it in the mesh
+  // What it speaks with other nodes follows from its labels. Else its node's agent must have said so, too
+  // (NodeWorkloads).
+  bool tunnel_by_label = true;
 
   bool operator==(const Pod&) const = default;
+};
+
+// What the agent of a node says of an enrolled pod there: that it takes HBONE. Nobody takes its word alone for it.
+struct WorkloadClaim {
+  NamespacedName pod;
+  std::string uid;
+  std::string service_account;
+  std::vector<IpAddress> ips;
+
+  bool operator==(const WorkloadClaim&) const = default;
+};
+
+inline constexpr std::uint32_t kWorkloadShards = 16;
+
+// Some of a node's, so that a pod that comes or goes costs a small object. A pod's shard follows from its UID.
+struct NodeWorkloads {
+  std::string name;  // NODE.SHARD
+  std::string node;
+  std::uint32_t shard = 0;  // below kWorkloadShards
+  std::vector<WorkloadClaim> workloads;
+
+  bool operator==(const NodeWorkloads&) const = default;
 };
 
 // What a source could not use. One object, one diagnostic at a time.
@@ -117,6 +141,7 @@ struct Snapshot {
   std::map<NamespacedName, std::shared_ptr<const AuthorizationPolicy>> authorization_policies;
   std::map<NamespacedName, std::shared_ptr<const PeerAuthentication>> peer_authentications;
   std::map<NamespacedName, std::shared_ptr<const RequestAuthentication>> request_authentications;
+  std::map<std::string, std::shared_ptr<const NodeWorkloads>> node_workloads;
   std::optional<MeshConfig> mesh;  // none: its defaults hold
   std::vector<Diagnostic> diagnostics;
 
@@ -130,6 +155,7 @@ struct Changes {
   std::set<NamespacedName> services;
   std::set<NamespacedName> slices;
   std::set<NamespacedName> pods;
+  std::set<std::string> node_workloads;
   bool nodes = false;
   bool namespaces = false;
   // Objects of the kinds of is_policy_kind(), and what is wrong with one: a refused policy closes its scope.
