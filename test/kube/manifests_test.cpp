@@ -7,6 +7,9 @@
 #include <boost/json/parse.hpp>
 #include <boost/json/serialize.hpp>
 #include <boost/json/value.hpp>
+#include <functional>
+#include <map>
+#include <sstream>
 #include <string>
 #include <string_view>
 #include <vector>
@@ -21,25 +24,26 @@ namespace json = boost::json;
 const fs::path kManifests = UNDERPASS_MANIFESTS;
 
 // What a workload's controller would make of its template.
-json::object pod_of(const KubeCluster& cluster, const std::string& workload) {
-  const auto object = json::parse(cluster.kubectl({"get", workload, "-n", kAgentNamespace, "-o", "json"}));
-  json::object pod = object.at_pointer("/spec/template").as_object();
+json::object pod_of(const json::value& workload) {
+  json::object pod = workload.at_pointer("/spec/template").as_object();
   pod["apiVersion"] = "v1";
   pod["kind"] = "Pod";
   pod["metadata"].as_object()["name"] = "by-hand";
   return pod;
 }
 
+json::object pod_of(const KubeCluster& cluster, const std::string& workload) {
+  return pod_of(json::parse(cluster.kubectl({"get", workload, "-n", kAgentNamespace, "-o", "json"})));
+}
+
 Finished try_pod(const KubeCluster& cluster, const json::object& pod, const std::string& ns) {
   return cluster.try_kubectl({"create", "-n", ns, "--dry-run=server", "-f", "-"}, json::serialize(pod));
 }
 
-void check_pods_let_in(const KubeCluster& cluster) {
-  for (const std::string workload : {"daemonset/underpass-agent", "deployment/underpass-controller"}) {
-    const auto created = try_pod(cluster, pod_of(cluster, workload), kAgentNamespace);
-    CHECK_MESSAGE(created.exit.ok(), workload << ": " << created.err);
-    CHECK_MESSAGE(created.err.empty(), workload << ": " << created.err);  // no warning
-  }
+void check_let_in(const KubeCluster& cluster, const json::object& pod) {
+  const auto created = try_pod(cluster, pod, kAgentNamespace);
+  CHECK_MESSAGE(created.exit.ok(), created.err);
+  CHECK_MESSAGE(created.err.empty(), created.err);  // no warning
 }
 
 // Names of all kinds that the manifests, an agent or a controller make.
@@ -75,7 +79,8 @@ TEST_CASE("manifests: an API server takes the base, in whatever order, and lets 
   CHECK_MESSAGE(applied.err.empty(), applied.err);
   // The same once more, as kustomize has it.
   CHECK_FALSE(kube.kubectl({"apply", "-k", kManifests / "base"}).contains(" created"));
-  check_pods_let_in(kube);
+  for (const std::string workload : {"daemonset/underpass-agent", "deployment/underpass-controller"})
+    check_let_in(kube, pod_of(kube, workload));
 
   // The namespace's own label lets the agent in: others do not. The controller needs nothing.
   kube.kubectl({"create", "-f", "-"}, R"(
@@ -97,6 +102,57 @@ metadata: {name: underpass-controller, namespace: restricted}
   const auto controller = try_pod(kube, pod_of(kube, "deployment/underpass-controller"), "restricted");
   CHECK_MESSAGE(controller.exit.ok(), controller.err);
   kube.kubectl({"delete", "namespace", "restricted", "--wait=false"});
+}
+
+// What the API server would have after it, with its defaults; nothing is changed.
+Finished try_kustomization(const KubeCluster& cluster, const fs::path& folder) {
+  return cluster.try_kubectl(
+      {"apply", "--server-side", "--force-conflicts", "--dry-run=server", "-o", "json", "-k", folder});
+}
+
+std::map<std::string, json::value> objects_of(const std::string& list) {
+  std::map<std::string, json::value> out;
+  for (const auto& item : json::parse(list).at("items").as_array())
+    out.emplace(text_of(item.at("kind")) + "/" + text_of(item.at_pointer("/metadata/name")), item);
+  return out;
+}
+
+TEST_CASE("manifests: an API server takes every overlay, and lets its pods in") {
+  if (skip_without_cluster("overlays are applied")) return;
+  const KubeCluster& kube = MeshCluster::shared().kube;
+  const std::string budget = "PodDisruptionBudget/underpass-controller", strict = "PeerAuthentication/default";
+  // It needs what it does not bring, and says so; all else is taken.
+  const auto without =
+      kube.try_kubectl({"apply", "--server-side", "--dry-run=server", "-k", kManifests / "overlays/strict"});
+  CHECK_FALSE(without.exit.ok());
+  CHECK_MESSAGE(without.err.contains("namespaces \"istio-system\" not found"), without.err);
+  CHECK_MESSAGE(without.out.contains("daemonset.apps/underpass-agent serverside-applied"), without.out);
+
+  kube.kubectl({"create", "namespace", "istio-system"});
+  int overlays = 0;
+  for (const auto& entry : fs::directory_iterator(kManifests / "overlays")) {
+    const std::string name = entry.path().filename();
+    CAPTURE(name);
+    ++overlays;
+    const auto applied = try_kustomization(kube, entry.path());
+    CHECK_MESSAGE(applied.exit.ok(), applied.err);
+    CHECK_MESSAGE(applied.err.empty(), applied.err);
+    const auto objects = objects_of(applied.out);
+    const auto& agent = objects.at("DaemonSet/underpass-agent");
+    const auto& controller = objects.at("Deployment/underpass-controller");
+    for (const auto& workload : {agent, controller}) check_let_in(kube, pod_of(workload));
+    CHECK(controller.at_pointer("/spec/replicas") == json::value(name == "minimal" ? 1 : 2));
+    CHECK(objects.contains(budget) == (name != "minimal"));  // of one replica it would keep a node from being drained
+    CHECK(objects.contains("NetworkPolicy/default-deny-ingress") == (name != "minimal"));
+    CHECK(objects.contains(strict) == (name == "strict"));
+    const std::string arguments = json::serialize(agent.at_pointer("/spec/template/spec/containers/0/args"));
+    CHECK(arguments.contains("--cni=off") == (name == "no-cni"));
+    CHECK(arguments.contains("--unknown-pods=deny") == (name == "no-cni"));
+    CHECK(arguments.contains("--cgroup-root=") == (name == "kind"));
+    CHECK(arguments.contains("--instance=$(POD_UID)"));
+  }
+  CHECK(overlays == 4);
+  kube.kubectl({"delete", "namespace", "istio-system", "--wait=false"});
 }
 
 }  // namespace
