@@ -155,5 +155,23 @@ TEST_CASE("manifests: an API server takes every overlay, and lets its pods in") 
   kube.kubectl({"delete", "namespace", "istio-system", "--wait=false"});
 }
 
+TEST_CASE("manifests: Grafana's component puts the dashboards where its sidecar looks for them") {
+  if (skip_without_cluster("a component is applied")) return;
+  const KubeCluster& kube = MeshCluster::shared().kube;
+  const fs::path overlay = kube.root() / "overlay";
+  fs::create_directories(overlay);
+  write_atomically(overlay / "kustomization.yaml",
+                   "resources: [" + fs::relative(kManifests / "base", overlay).string() + "]\ncomponents: [" +
+                       fs::relative(kManifests / "components/grafana", overlay).string() + "]\n");
+  const auto applied = try_kustomization(kube, overlay);
+  CHECK_MESSAGE(applied.exit.ok(), applied.err);
+  const auto objects = objects_of(applied.out);
+  CHECK(objects.contains("DaemonSet/underpass-agent"));
+  const auto& dashboard = objects.at("ConfigMap/underpass-dashboard");
+  CHECK(dashboard.at_pointer("/metadata/namespace") == json::value(kAgentNamespace));
+  CHECK(dashboard.at_pointer("/metadata/labels/grafana_dashboard") == json::value("1"));
+  CHECK(json::parse(text_of(dashboard.at_pointer("/data/underpass.json"))).at("uid") == json::value("underpass"));
+}
+
 }  // namespace
 }  // namespace underpass::test

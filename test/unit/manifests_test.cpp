@@ -5,11 +5,13 @@
 #include <doctest/doctest.h>
 
 #include <algorithm>
+#include <boost/json/parse.hpp>
 #include <boost/json/serialize.hpp>
 #include <boost/json/value.hpp>
 #include <filesystem>
 #include <fstream>
 #include <iterator>
+#include <regex>
 #include <set>
 #include <string>
 #include <string_view>
@@ -72,12 +74,16 @@ TEST_CASE("manifests: every file parses, says what it is, and is part of a kusto
     files.insert(path);
     for (const auto& object : documents_of(path)) {
       REQUIRE(find(object, "apiVersion") != nullptr);
-      if (find(object, "kind")->as_string() != "Kustomization") {
+      const auto kind = text(*find(object, "kind"));
+      if (kind != "Kustomization" && kind != "Component") {
         CHECK(object.at_pointer("/metadata/name").is_string());
         continue;
       }
       used.insert(path);
-      for (const auto& resource : object.at("resources").as_array()) {
+      const auto* resources = find(object, "resources");
+      CHECK((resources != nullptr || find(object, "configMapGenerator") != nullptr));
+      if (resources == nullptr) continue;
+      for (const auto& resource : resources->as_array()) {
         const auto named = fs::weakly_canonical(path.parent_path() / text(resource));
         CHECK_MESSAGE(fs::exists(named), named.string());
         if (fs::is_regular_file(named)) used.insert(named);
@@ -86,6 +92,46 @@ TEST_CASE("manifests: every file parses, says what it is, and is part of a kusto
   }
   CHECK(files.size() > 5);
   CHECK(files == used);
+}
+
+// --- dashboards ---
+
+std::set<std::string> metrics_in(const std::string& content) {
+  static const std::regex kMetric(R"(\b(underpass|istio)_[a-z0-9_]+)");
+  std::set<std::string> out;
+  for (std::sregex_iterator it(content.begin(), content.end(), kMetric), end; it != end; ++it) out.insert(it->str());
+  return out;
+}
+
+// Queries, wherever they stand: panels, their targets, variables.
+void collect_queries(const json::value& value, std::string& out) {
+  if (const auto* array = value.if_array()) {
+    for (const auto& one : *array) collect_queries(one, out);
+  } else if (const auto* object = value.if_object()) {
+    for (const auto& [key, one] : *object) {
+      const bool is_query = key == "expr" || key == "definition" || key == "query";
+      if (is_query && one.is_string()) {
+        out += text(one) + "\n";
+      } else {
+        collect_queries(one, out);
+      }
+    }
+  }
+}
+
+TEST_CASE("manifests: dashboards ask for metrics that the agent has") {
+  std::string sources;
+  for (const auto& entry : fs::recursive_directory_iterator(UNDERPASS_AGENT))
+    if (entry.path().extension() == ".cpp") sources += read(entry.path());
+  std::string queries;
+  collect_queries(json::parse(read(kManifests / "dashboards/underpass.json")), queries);
+  const auto asked = metrics_in(queries);
+  CHECK(asked.size() > 40);
+  for (auto name : asked) {
+    for (const std::string_view part : {"_bucket", "_sum", "_count"})
+      if (name.ends_with(part)) name.resize(name.size() - part.size());
+    CHECK_MESSAGE(sources.contains('"' + name + '"'), name);
+  }
 }
 
 // --- Mesh ---
