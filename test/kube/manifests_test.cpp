@@ -60,12 +60,54 @@ std::vector<std::string> what_is_there(const KubeCluster& cluster) {
   return out;
 }
 
-TEST_CASE("manifests: an API server takes the base, in whatever order, and lets the pods in") {
+// What agents, the controller and an operator leave in the cluster, and a request of somebody else's.
+void leave_things_behind(const KubeCluster& cluster) {
+  const fs::path file = cluster.root() / "left.csr";
+  run_ok({.argv = {"openssl", "req", "-new", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:P-256", "-nodes",
+                   "-keyout", cluster.root() / "left.key", "-out", file, "-subj", "/CN=x"}});
+  const std::string request = run_ok({.argv = {"base64", "--wrap=0", file}});
+  const auto csr = [&](const std::string& name, const std::string& signer) {
+    return "---\napiVersion: certificates.k8s.io/v1\nkind: CertificateSigningRequest\nmetadata: {name: " + name +
+           "}\nspec: {signerName: " + signer + ", usages: [client auth], request: " + request + "}\n";
+  };
+  cluster.kubectl({"create", "-f", "-"}, R"(
+apiVersion: v1
+kind: Secret
+metadata: {name: underpass-ca, namespace: underpass-system}
+---
+apiVersion: v1
+kind: ConfigMap
+metadata: {name: underpass-trust-bundle, namespace: underpass-system}
+---
+apiVersion: coordination.k8s.io/v1
+kind: Lease
+metadata: {name: underpass-controller, namespace: underpass-system}
+---
+apiVersion: underpass.dev/v1alpha1
+kind: Mesh
+metadata: {name: default}
+---
+apiVersion: underpass.dev/v1alpha1
+kind: NodeWorkloads
+metadata: {name: n1.0}
+spec: {node: n1, shard: 0}
+)" + csr("underpass-1", "underpass.dev/workload") +
+                                             csr("underpass-2", "underpass.dev/workload") +
+                                             csr("other", "example.org/other"));
+}
+
+TEST_CASE("manifests: an API server is rid of everything, takes the base in whatever order, and lets the pods in") {
   if (skip_without_cluster("the manifests are applied")) return;
-  const MeshCluster& cluster = MeshCluster::battered();
-  const KubeCluster& kube = cluster.kube;
-  cluster.remove_manifests();
-  REQUIRE(what_is_there(kube).empty());
+  const KubeCluster& kube = MeshCluster::battered().kube;
+  leave_things_behind(kube);
+  CHECK(what_is_there(kube).size() > 20);
+  // As docs/kubernetes.md says.
+  kube.kubectl({"delete", "daemonset", "-n", kAgentNamespace, kAgentName, "--cascade=foreground"});
+  kube.kubectl({"delete", "-k", kManifests / "base", "--ignore-not-found", "--timeout=60s"}, "", seconds(90));
+  kube.kubectl({"delete", "csr", "--field-selector", "spec.signerName=underpass.dev/workload"});
+  for (const std::string& name : what_is_there(kube)) FAIL_CHECK(name);
+  CHECK(kube.kubectl({"get", "csr", "-o", "name"}) == "certificatesigningrequest.certificates.k8s.io/other\n");
+  kube.kubectl({"delete", "csr", "other"});
 
   std::vector<std::string> files;
   for (const auto& entry : fs::directory_iterator(kManifests / "base"))

@@ -70,7 +70,7 @@ MeshCluster& MeshCluster::battered() {
 fs::path MeshCluster::manifests() { return kManifests; }
 
 void MeshCluster::remove_manifests() const {
-  kube.kubectl({"delete", "-k", manifests(), "--timeout=60s"}, "", seconds(90));
+  kube.kubectl({"delete", "-k", manifests(), "--ignore-not-found", "--timeout=60s"}, "", seconds(90));
 }
 
 void MeshCluster::start_apiserver() {
