@@ -160,7 +160,7 @@ class Controller {
 
   [[nodiscard]] std::vector<prometheus::MetricFamily> collect() const {
     std::vector<prometheus::MetricFamily> out{
-        gauge_family("underpass_controller_leader", "1 while this process leads.", leader_->leads() ? 1 : 0),
+        gauge_family("underpass_controller_leader", "Whether this process leads: 1 or 0.", leader_->leads() ? 1 : 0),
         {.name = "underpass_build_info",
          .help = "1; which version this is.",
          .type = prometheus::MetricType::Gauge,

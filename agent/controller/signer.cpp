@@ -63,11 +63,11 @@ class Desk : public std::enable_shared_from_this<Desk> {
                    request.error().cause);
       return;
     }
-    const auto known = pending_.find(request->name);
-    if (request->signer != kSignerName || request->over) return forget(request->name);
-    const auto since = known == pending_.end() ? Clock::now() : known->second.since;
+    const auto name = request->name;
+    if (request->signer != kSignerName || request->over) return forget(name);
+    const auto since = pending_.contains(name) ? pending_.at(name).since : Clock::now();
     pending_.insert_or_assign(
-        request->name, Pending{.request = std::move(*request), .object = std::move(received.object), .since = since});
+        name, Pending{.request = std::move(*request), .object = std::move(received.object), .since = since});
     wake();
   }
 

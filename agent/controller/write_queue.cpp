@@ -45,12 +45,11 @@ class Queue : public std::enable_shared_from_this<Queue> {
  private:
   void work() {
     while (busy_ < kAtOnce && !waiting_.empty()) {
-      auto write = std::move(waiting_.extract(waiting_.begin()).mapped());
+      const auto write = std::make_shared<const Write>(std::move(waiting_.extract(waiting_.begin()).mapped()));
       ++busy_;
-      const auto method = write.method, path = write.path;
-      client_.request(method, path, write.body,
-                      [weak = weak_from_this(), write = std::move(write)](const Result<k8s::ApiAnswer>& answer) {
-                        if (const auto self = weak.lock(); self && !self->stopped_) self->take(write, answer);
+      client_.request(write->method, write->path, write->body,
+                      [weak = weak_from_this(), write](const Result<k8s::ApiAnswer>& answer) {
+                        if (const auto self = weak.lock(); self && !self->stopped_) self->take(*write, answer);
                       });
     }
   }

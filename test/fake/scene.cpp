@@ -102,7 +102,7 @@ Scene::Scene(test::FakeApi& api, const Options& options) : api_(api) {
     server.kubeconfig = api.kubeconfig(folder_.path(), options.login);
   }
   client_ = or_throw(k8s::ApiClient::open(io_, server));
-  k8s::ApiSourceOptions source{.node_name = kNode, .tuning = options.tuning};
+  k8s::ApiSourceOptions source{.tuning = options.tuning};
   if (options.daemon_set) source.daemon_set = NamespacedName{"underpass-system", "underpass"};
   source_ =
       k8s::ApiSource::make(io_, *client_, std::move(source), [this](const k8s::Contents& contents) { hear(contents); });

@@ -22,7 +22,7 @@ int main(int argc, char** argv) {
   }
   state::Store store;
   bool synced = false, listed_again = false;
-  const auto source = k8s::ApiSource::make(io, **client, {.node_name = "node-1"}, [&](const k8s::Contents& contents) {
+  const auto source = k8s::ApiSource::make(io, **client, {}, [&](const k8s::Contents& contents) {
     store.update(contents);
     static_cast<void>(store.take_changes());
     if (!synced) std::cout << "synced " << store.snapshot()->slices.size() << std::endl;

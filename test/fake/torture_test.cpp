@@ -174,7 +174,7 @@ TEST_CASE("torture: destroyed by its own listener") {
   REQUIRE(client.has_value());
   std::unique_ptr<k8s::ApiSource> source;
   int told = 0;
-  source = k8s::ApiSource::make(io, **client, {.node_name = "node-1"}, [&](const k8s::Contents&) {
+  source = k8s::ApiSource::make(io, **client, {}, [&](const k8s::Contents&) {
     ++told;
     source.reset();
   });

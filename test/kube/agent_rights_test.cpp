@@ -82,8 +82,8 @@ TEST_CASE("an agent whose token has expired takes up the one that its file holds
   node.wait_enrolled("a");
   CHECK(node.readiness() == "ready\n 200");
   CHECK(kinds_of(node) == std::set<std::string>{"AuthorizationPolicy", "CustomResourceDefinition", "DaemonSet",
-                                                "EndpointSlice", "Mesh", "Namespace", "Node", "PeerAuthentication",
-                                                "Pod", "RequestAuthentication", "Service"});
+                                                "EndpointSlice", "Mesh", "Namespace", "Node", "NodeWorkloads",
+                                                "PeerAuthentication", "Pod", "RequestAuthentication", "Service"});
 
   node.agent.kill9();
   KubeCluster::replace_token(token_file, cluster.kube.signed_token_of(kAgentNamespace, kAgentName, seconds(-120)));

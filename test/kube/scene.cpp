@@ -33,8 +33,13 @@ std::string policy_path(const std::string& ns, const std::string& name) {
 
 Agent::Options agent_options(MeshCluster& cluster, const KubeNode::Options& options, const std::string& node,
                              const Sandbox& sandbox) {
-  const fs::path kubeconfig =
-      options.kubeconfig.empty() ? cluster.kube.kubeconfig_of(kAgentNamespace, kAgentName) : options.kubeconfig;
+  // The Node and the agent's Pod on it, to which its token is bound: so the API server knows whose node it speaks for.
+  const PodObject pod{
+      .ns = kAgentNamespace, .name = "agent-" + node, .node = node, .service_account = kAgentName, .ready = true};
+  cluster.kube.load({to_yaml(NodeObject{node, {"192.0.2.1"}}), to_yaml(pod)});
+  const fs::path kubeconfig = options.kubeconfig.empty()
+                                  ? cluster.kube.kubeconfig_of(kAgentNamespace, kAgentName, {.pod = pod.name})
+                                  : options.kubeconfig;
   Agent::Options out{.node = node,
                      .source = "kubernetes",
                      .more = {"--kubeconfig", kubeconfig, "--cni", options.cni ? "on" : "off", "--cni-bin-dir",
@@ -138,17 +143,18 @@ std::vector<std::string> MeshCluster::events_about(const std::string& kind, cons
 
 KubeNode::KubeNode(MeshCluster& the_cluster, Options options)
     : cluster(the_cluster),
+      net(PodNet::Bridge::kOwnNamespace, options.net),
       name_(next_name()),
       options_(std::move(options)),
       agent_pod_(sandbox, kAgentUid, "", options_.layout),
       agent(sandbox, agent_options(cluster, options_, name_, sandbox)) {
   fs::create_directories(cni_conf());
   fs::create_directories(cni_bin());
-  cluster.kube.load({to_yaml(NodeObject{name_, {"192.0.2.1"}})});
 }
 
 KubeNode::~KubeNode() {
-  std::vector<std::string> documents{to_yaml(NodeObject{name_, {}})};
+  std::vector<std::string> documents{to_yaml(NodeObject{name_, {}}),
+                                     to_yaml(PodObject{.ns = kAgentNamespace, .name = "agent-" + name_})};
   for (const auto& [name, pod] : pods_) documents.push_back(to_yaml(pod.object));
   try {
     cluster.kube.remove(documents);
@@ -220,6 +226,12 @@ void KubeNode::stop_sandboxes() {
 void KubeNode::end(const std::string& name) {
   cluster.kube.remove({to_yaml(pods_.at(name).object)});
   pods_.erase(name);
+}
+
+Place KubeNode::inside(const std::string& name) const {
+  Place out = at(name);
+  if (const Pod* pod = pod_at(name)) out.cgroup = pod->sandbox->cgroups().front();
+  return out;
 }
 
 bool KubeNode::has_row(NetnsCookie cookie) const {

@@ -78,7 +78,8 @@ class KubeNode {
     KubeletLayout layout{};
     bool cni = false;
     std::vector<std::string> more{};     // further arguments of the agent
-    std::filesystem::path kubeconfig{};  // empty: one of the agent's account
+    std::filesystem::path kubeconfig{};  // empty: one of the agent's account, bound to its pod on this node
+    int net = 77;                        // PodNet's number: nodes that are there together need different ones
   };
 
   // The Node is there; the agent is not.
@@ -112,6 +113,8 @@ class KubeNode {
   // The sandbox ends, and the object goes with it.
   void end(const std::string& name);
   [[nodiscard]] const Place& at(const std::string& name) const { return net.at(name); }
+  // For what runs in the pod: its sockets are made in its control group.
+  [[nodiscard]] Place inside(const std::string& name) const;
   [[nodiscard]] KubeletPod& sandbox_of(const std::string& name) { return *pods_.at(name).sandbox; }
   [[nodiscard]] const std::string& uid(const std::string& name) const { return pods_.at(name).uid; }
 

@@ -64,7 +64,7 @@ struct Mirrored {
     auto opened = ApiClient::open(io, {.kubeconfig = server.kubeconfig(folder), .user_agent = "test"});
     REQUIRE(opened);
     client = std::move(*opened);
-    source = ApiSource::make(io, *client, {.node_name = "node 1", .tuning = tuning}, [this](const Contents& contents) {
+    source = ApiSource::make(io, *client, {.tuning = tuning}, [this](const Contents& contents) {
       ++told;
       files.clear();
       for (const auto& file : contents.files) files += file->path + " ";
@@ -298,7 +298,7 @@ TEST_CASE("api source: a kind is not there when its definition is not, and not b
 TEST_CASE("api source: its listener may end it") {
   Mirrored mirrored(serve_cluster);
   bool told = false;
-  mirrored.source = ApiSource::make(mirrored.io, *mirrored.client, {.node_name = "n"}, [&](const Contents&) {
+  mirrored.source = ApiSource::make(mirrored.io, *mirrored.client, {}, [&](const Contents&) {
     told = true;
     mirrored.source.reset();
   });

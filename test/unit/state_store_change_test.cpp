@@ -249,6 +249,9 @@ class WholeStore {
   static void put(model::Snapshot& to, const std::shared_ptr<const model::RequestAuthentication>& value) {
     to.request_authentications[value->id] = value;
   }
+  static void put(model::Snapshot& to, const std::shared_ptr<const model::NodeWorkloads>& value) {
+    to.node_workloads[value->name] = value;
+  }
   static void put(model::Snapshot& to, const model::MeshConfig& value) { to.mesh = value; }
 
   void keep(const ObjectKey& key, const std::string& path, const std::string& cause) {
