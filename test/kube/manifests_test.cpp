@@ -48,12 +48,11 @@ void check_let_in(const KubeCluster& cluster, const json::object& pod) {
 
 // Names of all kinds that the manifests, an agent or a controller make.
 std::vector<std::string> what_is_there(const KubeCluster& cluster) {
-  std::istringstream lines(cluster.kubectl(
-      {"get",
-       "customresourcedefinitions,clusterroles,clusterrolebindings,namespaces,validatingadmissionpolicies,"
-       "validatingadmissionpolicybindings,certificatesigningrequests,secrets,configmaps,leases,serviceaccounts,roles,"
-       "rolebindings,networkpolicies,poddisruptionbudgets,daemonsets,deployments",
-       "-A", "-o", "name"}));
+  const std::string kinds =
+      "customresourcedefinitions,clusterroles,clusterrolebindings,namespaces,validatingadmissionpolicies,"
+      "validatingadmissionpolicybindings,certificatesigningrequests,secrets,configmaps,leases,serviceaccounts,roles,"
+      "rolebindings,networkpolicies,poddisruptionbudgets,daemonsets,deployments";
+  std::istringstream lines(cluster.kubectl({"get", kinds, "-A", "-o", "name"}));
   std::vector<std::string> out;
   for (std::string line; std::getline(lines, line);)
     if (line.contains("underpass")) out.push_back(line);
