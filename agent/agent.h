@@ -33,6 +33,8 @@ struct AgentOptions {
   std::string cni_bin_dir = "/opt/cni/bin";
   std::string cni_conf_dir = "/etc/cni/net.d";
   std::string node_name;
+  std::string instance;                   // of this agent among those of the node; empty: there are no others
+  std::function<void(int)> retired = {};  // another one, of this pid, takes over: this is to be destroyed now
   std::string proxy = "underpass-proxy";  // the workers' binary
   std::string log_level = "info";
   std::string cgroup_root;  // empty: the first cgroup2 mount

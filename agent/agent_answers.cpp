@@ -3,6 +3,7 @@
 #include <spdlog/spdlog.h>
 
 #include <algorithm>
+#include <boost/asio/post.hpp>
 #include <iterator>
 #include <utility>
 
@@ -109,6 +110,33 @@ std::optional<std::string> Agent::Impl::not_ready() {
   if (!dataplane_) return "the BPF programs are not attached";
   if (synced_) return std::nullopt;
   return cluster_ ? cluster_->not_synced().value_or(kNotWritten) : "no objects yet";
+}
+
+admin::Answer Agent::Impl::ready(const json::object& request) {
+  const auto instance = admin::decode_instance(request);
+  if (!instance) return std::unexpected(instance.error());
+  auto reason = not_ready();
+  if (!instance->empty() && *instance != options_.instance)
+    reason =
+        "another agent works on this node: " + (options_.instance.empty() ? "one without a name" : options_.instance);
+  return json::object{{"ready", !reason}, {"reason", reason ? json::value(*reason) : json::value()}};
+}
+
+admin::Answer Agent::Impl::retire(const json::object& request) {
+  const auto instance = admin::decode_instance(request);
+  if (!instance) return std::unexpected(instance.error());
+  const auto* pid = request.if_contains("pid");
+  if (instance->empty() || pid == nullptr || !pid->is_int64())
+    return admin::refuse(admin::ErrorCode::kUsage, "retire: needs the instance and the pid of who takes over");
+  if (options_.instance.empty() || !options_.retired)
+    return admin::refuse(admin::ErrorCode::kFailed, "this agent has no --instance: it does not retire for another");
+  if (*instance == options_.instance)
+    return admin::refuse(admin::ErrorCode::kFailed, "--instance " + *instance + " is this agent's own");
+  spdlog::info("retiring successor={} pid={}", *instance, pid->get_int64());
+  if (dataplane_ && proxying_) proxying_->expect_successor();
+  boost::asio::post(
+      io_, [retired = options_.retired, successor = static_cast<int>(pid->get_int64())] { retired(successor); });
+  return json::object{};
 }
 
 std::vector<prometheus::MetricFamily> Agent::Impl::collect() {

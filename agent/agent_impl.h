@@ -109,6 +109,9 @@ class Agent::Impl : public std::enable_shared_from_this<Agent::Impl> {
   admin::Answer connections();
   admin::Answer flows(const boost::json::object& request);
   std::optional<std::string> not_ready();
+  // Whether the agent that asks, or is asked after, is this one and ready.
+  admin::Answer ready(const boost::json::object& request);
+  admin::Answer retire(const boost::json::object& request);
   std::vector<prometheus::MetricFamily> collect();
   // Forgets what was learned of a pod's workload, and what its pods here were seen to do.
   admin::Answer relearn(const boost::json::object& request);

@@ -182,6 +182,8 @@ Result<void> Agent::Impl::open_admin() {
            [this](const json::object& request, const admin::Reply& reply) { reply(proxying_->certs(request)); }},
           {"rotate-root", [this](const json::object&, const admin::Reply& reply) { reply(proxying_->rotate_root()); }},
           {"flows", [this](const json::object& request, const admin::Reply& reply) { reply(flows(request)); }},
+          {"ready", [this](const json::object& request, const admin::Reply& reply) { reply(ready(request)); }},
+          {"retire", [this](const json::object& request, const admin::Reply& reply) { reply(retire(request)); }},
           {"relearn", [this](const json::object& request, const admin::Reply& reply) { reply(relearn(request)); }},
           {"detach", [this](const json::object& request,
                             admin::Reply reply) { detaching_.detach(request, pin_dir(), std::move(reply)); }},

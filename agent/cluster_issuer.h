@@ -23,7 +23,7 @@ struct ClusterIssuerOptions {
   std::string known_bundle;     // of the agent before this one; empty: none
   std::chrono::seconds svid_life = std::chrono::hours(24);
   std::chrono::milliseconds first_look{50};  // for an answer; twice as long each time
-  std::chrono::milliseconds longest_pause{30'000};
+  std::chrono::milliseconds longest_pause{10'000};
   std::chrono::seconds patience{10};  // after so long without an answer something is wrong
 };
 

@@ -10,11 +10,15 @@
 #include <filesystem>
 #include <iostream>
 #include <map>
+#include <memory>
 #include <string>
+#include <string_view>
+#include <utility>
 
 #include "agent/agent.h"
 #include "agent/controller_process.h"
 #include "agent/flags.h"
+#include "agent/takeover.h"
 
 namespace {
 
@@ -96,6 +100,10 @@ void describe(CLI::App& app, underpass::AgentOptions& options, Given& given) {
       ->capture_default_str();
   app.add_option("--cni-conf-dir", options.cni_conf_dir, "Where it looks for their configuration.")
       ->capture_default_str();
+  app.add_option(
+      "--instance", options.instance,
+      "Of this agent, another than that of every other one on the node, such as the UID of its pod. With it, an "
+      "agent that is there already is asked to retire, as soon as this one could work.");
   app.add_option("--daemon-set", given.daemon_set,
                  "NAMESPACE/NAME of the agent's own DaemonSet. If it is deleted when the agent is told to stop, "
                  "everything is taken off the node; else what is pinned stays for the next agent.")
@@ -162,6 +170,73 @@ void describe(CLI::App& app, underpass::AgentOptions& options, Given& given) {
       "See also: underpassctl --help.");
 }
 
+// The process: an agent, from when it may begin to when it is told to stop, or another takes over.
+class Process {
+ public:
+  explicit Process(underpass::AgentOptions options) : options_(std::move(options)), signals_(io_, SIGTERM, SIGINT) {
+    options_.retired = [this](int successor) { retire(successor); };
+  }
+
+  int run() {
+    signals_.async_wait([this](const boost::system::error_code& error, int signal) {
+      if (!error) stop(signal);
+    });
+    if (options_.instance.empty())
+      start();
+    else
+      takeover_ = underpass::Takeover::begin(io_,
+                                             {.run_dir = options_.run_dir,
+                                              .instance = options_.instance,
+                                              .kubeconfig = options_.kubeconfig,
+                                              .node_name = options_.node_name,
+                                              .daemon_set = options_.daemon_set},
+                                             [this](const underpass::Result<void>& done) {
+                                               if (!done) return fail(done.error().message);
+                                               start();
+                                             });
+    if (code_ == 0) io_.run();
+    return code_;
+  }
+
+ private:
+  void start() {
+    auto agent = underpass::Agent::start(io_, options_);
+    if (!agent) return fail(agent.error().message);
+    agent_ = std::move(*agent);
+  }
+
+  void fail(const std::string& why) {
+    spdlog::error("start-failed {}", why);
+    code_ = underpass::kStartFailure;
+    io_.stop();
+  }
+
+  void stop(int signal) {
+    spdlog::info("stopping signal={} note=\"the pinned programs go on working\"", signal);
+    if (!agent_) return io_.stop();
+    agent_->leave([this] {
+      agent_.reset();
+      io_.stop();
+    });
+  }
+
+  // Idle from now on. Without its successor this node would have no agent: whoever started this one starts it again.
+  void retire(int successor) {
+    agent_.reset();
+    successor_ = underpass::Successor::watch(io_, successor, [this] { fail("the agent that took over has ended"); });
+    if (!successor_) return fail("the agent that took over is not there");
+    spdlog::info("retired successor={}", successor);
+  }
+
+  boost::asio::io_context io_{1};
+  underpass::AgentOptions options_;
+  boost::asio::signal_set signals_;
+  std::unique_ptr<underpass::Takeover> takeover_;
+  std::unique_ptr<underpass::Agent> agent_;
+  std::unique_ptr<underpass::Successor> successor_;
+  int code_ = 0;
+};
+
 }  // namespace
 
 int main(int argc, char** argv) {
@@ -196,26 +271,14 @@ int main(int argc, char** argv) {
                  "Run with --help for more information.\n";
     return underpass::kUsage;
   }
+  if (!options.instance.empty() && !cluster) {
+    std::cerr << "--instance needs --source kubernetes\nRun with --help for more information.\n";
+    return underpass::kUsage;
+  }
   options.trust_bundle = underpass::to_namespaced_name(given.trust_bundle);
   if (!given.daemon_set.empty()) options.daemon_set = underpass::to_namespaced_name(given.daemon_set);
   options.log_level = given.log_level;
   underpass::start_log("underpassd", given.log_level);
 
-  boost::asio::io_context io(1);
-  boost::asio::signal_set signals(io, SIGTERM, SIGINT);
-  auto agent = underpass::Agent::start(io, std::move(options));
-  if (!agent) {
-    spdlog::error("start-failed {}", agent.error().message);
-    return underpass::kStartFailure;
-  }
-  signals.async_wait([&](const boost::system::error_code& error, int signal) {
-    if (error) return;
-    spdlog::info("stopping signal={} note=\"the pinned programs go on working\"", signal);
-    (*agent)->leave([&] {
-      agent->reset();
-      io.stop();
-    });
-  });
-  io.run();
-  return 0;
+  return Process(std::move(options)).run();
 }

@@ -36,6 +36,7 @@ class Proxying {
   // Once a second.
   void tick() { workers_.tick(); }
   void follow_requests() { workers_.follow_requests(); }
+  void expect_successor() { workers_.expect_successor(); }
   // Before the dataplane goes.
   void leave_all() { workers_.leave_all(); }
 

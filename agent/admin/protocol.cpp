@@ -126,6 +126,13 @@ std::expected<Scope, CommandError> decode_scope(const json::object& request) {
   return scope;
 }
 
+std::expected<std::string, CommandError> decode_instance(const json::object& request) {
+  const auto* instance = request.if_contains("instance");
+  if (instance == nullptr) return "";
+  if (!instance->is_string()) return refuse(ErrorCode::kUsage, "instance: must be a text");
+  return std::string(instance->get_string());
+}
+
 json::object encode_pod(std::string_view command, const NamespacedName& pod) {
   return {{"command", command}, {"namespace", pod.ns}, {"pod", pod.name}};
 }

@@ -60,6 +60,9 @@ struct Scope {
 boost::json::object encode_scope(std::string_view command, const Scope& scope);
 std::expected<Scope, CommandError> decode_scope(const boost::json::object& request);
 
+// Argument of `ready` and `retire`: {"instance": TEXT}; empty where there is none.
+std::expected<std::string, CommandError> decode_instance(const boost::json::object& request);
+
 // Argument of `relearn` and `proxy-config`: {"namespace": NS, "pod": NAME}.
 boost::json::object encode_pod(std::string_view command, const NamespacedName& pod);
 std::expected<NamespacedName, CommandError> decode_pod(const boost::json::object& request);

@@ -75,6 +75,7 @@ class CommandLine {
         ->check(CLI::IsMember({"table", "json", "pem"}).description(""));
 
     add("status", help::kStatus, help::kStatusMore, show_status);
+    add_ready();
     add("check", help::kCheck, help::kCheckMore, show_check);
     add("pods", help::kPods, help::kPodsMore, show_pods);
     add("connections", help::kConnections, help::kConnectionsMore, show_connections);
@@ -133,6 +134,14 @@ class CommandLine {
     add_to(app_, name, description, more)->callback([this, action] {
       command_ = [this, action] { return action(session_); };
     });
+  }
+
+  void add_ready() {
+    CLI::App* ready = add_to(app_, "ready", help::kReady, help::kReadyMore);
+    ready->add_option("--instance", instance_, "Which agent is meant")
+        ->type_name("TEXT")
+        ->envname("UNDERPASS_INSTANCE");
+    ready->callback([this] { command_ = [this] { return show_ready(session_, instance_); }; });
   }
 
   void add_certs() {
@@ -238,6 +247,7 @@ class CommandLine {
 
   Session& session_;
   CLI::App app_;
+  std::string instance_;
   std::string output_ = "table";
   bool knows_pem_ = false;
   std::string map_;

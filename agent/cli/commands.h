@@ -12,6 +12,8 @@
 namespace underpass::cli {
 
 ExitCode show_status(const Session& session);
+// Whether the agent works and is ready; with an instance: that one and no other.
+ExitCode show_ready(const Session& session, const std::string& instance);
 ExitCode show_check(const Session& session);  // asks the kernel itself where no agent answers
 ExitCode show_pods(const Session& session);
 ExitCode show_connections(const Session& session);

@@ -56,6 +56,17 @@ Examples:
 Exit status:
   0 the agent answered, whatever its state; 3 it did not)";
 
+const char* const kReady = "Whether the agent is ready, for a readiness probe";
+const char* const kReadyMore =
+    R"(Ready: it has heard of every kind of object once, and its programs are attached. With --instance, or the variable
+UNDERPASS_INSTANCE, it must also be the agent with that --instance: while an upgrade has two on a node, one of them is.
+
+Exit codes: 0 ready, 1 not ready, with the reason, 3 no agent answers.
+
+Examples:
+  underpassctl ready
+  UNDERPASS_INSTANCE=$POD_UID underpassctl ready
+)";
 const char* const kCheck = "What this kernel can do, found by trying and not by its version";
 const char* const kCheckMore = R"(Without an agent the kernel is probed by this command itself, which needs root.
 

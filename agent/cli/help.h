@@ -11,6 +11,8 @@ extern const char* const kProgramMore;
 
 extern const char* const kStatus;
 extern const char* const kStatusMore;
+extern const char* const kReady;
+extern const char* const kReadyMore;
 extern const char* const kCheck;
 extern const char* const kCheckMore;
 extern const char* const kPods;

@@ -44,6 +44,17 @@ ExitCode show_status(const Session& session) {
   return kDone;
 }
 
+ExitCode show_ready(const Session& session, const std::string& instance) {
+  const auto answer = session.ask({{"command", "ready"}, {"instance", instance}}, kPatience);
+  if (!answer) return session.report(answer.error());
+  const bool ready = text_at(*answer, {"ready"}) == "yes";
+  if (session.json)
+    session.print(*answer);
+  else
+    session.out << (ready ? "ready" : text_at(*answer, {"reason"})) << "\n";
+  return ready ? kDone : kNegative;
+}
+
 ExitCode show_check(const Session& session) {
   using Kind = admin::CallError::Kind;
   auto rows = ask_for_list(session, "check");

@@ -15,6 +15,9 @@
 namespace underpass::workers {
 namespace {
 
+// More connections than are made until the next agent is there.
+constexpr std::int32_t kSuccessorDials = 1 << 20;
+
 // Our copies of everybody's listeners are many.
 void raise_descriptor_limit() {
   rlimit limit{};
@@ -69,6 +72,11 @@ void Workers::Impl::tick() {
 void Workers::Impl::follow_requests() {
   followed_until_ = Clock::now() + kFollowed;
   for (auto& [name, seat] : seats_) tell_who_follows(seat);
+}
+
+void Workers::Impl::expect_successor() {
+  for (auto& [name, seat] : seats_)
+    for (const auto& [netns, served] : seat.pods) served.update_dials(maps(), seat.number, kSuccessorDials);
 }
 
 void Workers::Impl::leave_all() {
@@ -197,6 +205,7 @@ void Workers::update(const std::map<std::string, compile::WorkerPlan>& plans,
 }
 void Workers::tick() { impl_->tick(); }
 void Workers::follow_requests() { impl_->follow_requests(); }
+void Workers::expect_successor() { impl_->expect_successor(); }
 void Workers::leave_all() { impl_->leave_all(); }
 std::vector<Status> Workers::status() const { return impl_->status(); }
 std::set<NetnsCookie> Workers::tunnelling() const { return impl_->tunnelling(); }

@@ -81,6 +81,9 @@ class Workers {
   void tick();
   // Somebody follows requests, and goes on if this is called again within a few seconds.
   void follow_requests();
+  // This agent ends, and another is about to take its place: connections go to workers that have no dial socket left,
+  // too, which wait until there are more.
+  void expect_successor();
   // Before the dataplane goes: takes every pod out of its worker's hands, and drains.
   void leave_all();
 

@@ -31,6 +31,7 @@ class Workers::Impl : public std::enable_shared_from_this<Workers::Impl> {
               const std::map<NetnsCookie, std::string>& netns_paths, dataplane::Dataplane* dataplane);
   void tick();
   void follow_requests();
+  void expect_successor();
   void leave_all();
   [[nodiscard]] std::vector<Status> status() const;
   [[nodiscard]] std::set<NetnsCookie> tunnelling() const;

@@ -3,16 +3,21 @@
 // that speak through tunnels because of that.
 #include <doctest/doctest.h>
 
+#include <atomic>
 #include <boost/json/parse.hpp>
 #include <boost/json/serialize.hpp>
-#include <memory>
+#include <mutex>
 #include <stdexcept>
 #include <string>
+#include <thread>
+#include <utility>
+#include <vector>
 
 #include "test/kube/controller_process.h"
 #include "test/kube/scene.h"
 #include "test/support/eventually.h"
 #include "test/support/sockets.h"
+#include "test/support/world.h"
 
 namespace underpass::test {
 namespace {
@@ -22,8 +27,11 @@ namespace json = boost::json;
 constexpr seconds kSoon(30);
 
 struct TwoKubeNodes {
-  explicit TwoKubeNodes(MeshCluster& the_cluster)
-      : cluster(the_cluster), controller(cluster, "one"), a(cluster, {.net = 77}), b(cluster, {.net = 78}) {
+  explicit TwoKubeNodes(MeshCluster& the_cluster, const std::vector<std::string>& more = {})
+      : cluster(the_cluster),
+        controller(cluster, "one"),
+        a(cluster, {.more = more, .net = 77}),
+        b(cluster, {.more = more, .net = 78}) {
     a.net.join_with(b.net);
     cluster.put(Settings{.mesh = "enabled", .short_circuit = "off"}, "mesh");
     cluster.put(Settings{}, "plain");
@@ -186,6 +194,165 @@ TEST_CASE("two nodes of a cluster: a node that lies of others' pods, or takes it
   CHECK(nodes.talk() == "");
   nodes.b.start();
   CHECK(eventually(kSoon, [&] { return shards_of(nodes.cluster, nodes.b.name()).contains("\"server\""); }));
+}
+
+// Connections of the client to the server, one after another, until it is stopped: of each, one word both ways.
+class Load {
+ public:
+  Load(const Place& from, const Place& to) : from_(from), listener_(listen_at(to, AF_INET)) {
+    thread_ = std::thread([this] { run(); });
+    server_ = std::thread([this] { serve(); });
+  }
+  ~Load() { stop(); }
+  Load(const Load&) = delete;
+  Load& operator=(const Load&) = delete;
+
+  void stop() {
+    if (!thread_.joinable()) return;
+    over_ = true;
+    thread_.join();
+    served_ = true;
+    server_.join();
+  }
+  [[nodiscard]] int made() const { return made_; }
+  [[nodiscard]] std::string failures() {
+    const std::lock_guard lock(mutex_);
+    return failures_;
+  }
+
+ private:
+  void run() {
+    const Address to = local_address(listener_.get());
+    while (!over_) {
+      try {
+        const UniqueFd one = connect_from(from_, to);
+        send_all(one.get(), "word");
+        if (receive_exactly(one.get(), 4, seconds(10)) != "word") throw std::runtime_error("other words");
+        ++made_;
+      } catch (const std::exception& error) {
+        const std::lock_guard lock(mutex_);
+        failures_ +=
+            std::to_string(
+                std::chrono::duration_cast<milliseconds>(std::chrono::system_clock::now().time_since_epoch()).count() %
+                100000) +
+            " " + error.what() + "; ";
+      }
+    }
+  }
+  void serve() {
+    while (!served_) {
+      try {
+        const UniqueFd one = accept_from(listener_.get(), seconds(1));
+        send_all(one.get(), receive_exactly(one.get(), 4));
+      } catch (const std::exception&) {
+        continue;  // nobody came, or it left: the client says why
+      }
+    }
+  }
+
+  Place from_;
+  UniqueFd listener_;
+  std::atomic<bool> over_ = false;
+  std::atomic<bool> served_ = false;  // the last one, too
+  std::atomic<int> made_ = 0;
+  std::mutex mutex_;
+  std::string failures_;
+  std::thread thread_;
+  std::thread server_;
+};
+
+TEST_CASE("a rolling upgrade: two agents on a node, no new connection fails, and what is short-circuited stays so") {
+  if (skip_without_cluster("a rolling upgrade")) return;
+  TwoKubeNodes nodes(MeshCluster::battered(), {"--instance", "old"});
+  nodes.cluster.put(kShortCircuit, "fast");
+  nodes.cluster.put(Settings{.mesh = "enabled", .short_circuit = "off", .capture = "always"}, "carried");
+  nodes.run(nodes.a, "carried", "caller");
+  nodes.run(nodes.a, "carried", "called");
+  nodes.run(nodes.a, "fast", "left");
+  nodes.run(nodes.a, "fast", "right");
+  nodes.wait_tunnels();
+  nodes.a.wait_enrolled("left");
+  nodes.a.wait_enrolled("right");
+  nodes.a.wait_enrolled("called");
+  // One that is short-circuited, held all the time.
+  const UniqueFd listener = listen_at(nodes.a.inside("right"), AF_INET);
+  const UniqueFd client = connect_from(nodes.a.inside("left"), local_address(listener.get()));
+  const UniqueFd server = accept_from(listener.get());
+  exchange(client.get(), server.get());
+  REQUIRE(nodes.a.ctl.connection(client.get()).value().way == "short-circuit");
+
+  CAPTURE(nodes.a.agent.log());
+  CAPTURE(nodes.b.agent.log());
+  Load far(nodes.a.inside("client"), nodes.b.inside("server"));
+  Load near(nodes.a.inside("left"), nodes.a.inside("right"));
+  Load carried(nodes.a.inside("caller"), nodes.a.inside("called"));
+  std::this_thread::sleep_for(seconds(2));
+  for (KubeNode* node : {&nodes.a, &nodes.b}) {
+    CAPTURE(node->name());
+    Agent next(node->sandbox, node->other_agent("new", "other_version_agent"));
+    CAPTURE(next.log());
+    node->launch_other(next);
+    // While it waits the old one is asked; then it answers.
+    REQUIRE(eventually(seconds(40), [&] { return node->ctl.run({"ready", "--instance", "new"}).exit.ok(); }));
+    // Workers of the new version take over from those that run.
+    CHECK(eventually(seconds(20), [&] { return next.log().contains("worker-replaced worker=mesh"); }));
+    CHECK(node->ctl.run({"ready", "--instance", "old"}).exit.code == 1);
+    CHECK(node->agent.running());  // idle, until the kubelet ends it
+    CHECK(node->agent.log().contains("retired successor="));
+    exchange(client.get(), server.get());
+    std::this_thread::sleep_for(seconds(2));
+    node->agent.stop();
+    CHECK(next.running());
+    CHECK(node->ctl.run({"ready", "--instance", "new"}).exit.ok());
+    std::this_thread::sleep_for(seconds(2));
+    if (node == &nodes.a) CHECK(nodes.a.ctl.connection(client.get()).value().way == "short-circuit");
+    node->succeed(std::move(next));
+  }
+  exchange(client.get(), server.get());
+  far.stop();
+  near.stop();
+  carried.stop();
+  CHECK(far.failures() == "");
+  CHECK(near.failures() == "");
+  CHECK(carried.failures() == "");
+  CHECK(far.made() > 100);
+  CHECK(near.made() > 100);
+  CHECK(carried.made() > 100);
+  CHECK(nodes.talk() == "");
+  nodes.run(nodes.b, "mesh", "after");
+  nodes.wait_knows(nodes.a, "after");
+}
+
+TEST_CASE("a rolling upgrade that fails: an agent that hears nothing takes nothing over, one that dies is replaced") {
+  if (skip_without_cluster("a failed upgrade")) return;
+  TwoKubeNodes nodes(MeshCluster::battered(), {"--instance", "old"});
+  nodes.wait_tunnels();
+  auto& node = nodes.a;
+  // Its token is no good.
+  const auto kubeconfig = nodes.cluster.kube.kubeconfig_with("no-token");
+  Agent mute(node.sandbox, node.other_agent("mute", "underpassd", kubeconfig));
+  node.launch_other(mute);
+  CHECK(eventually(seconds(20), [&] { return mute.log().contains("takeover-waits"); }));
+  std::this_thread::sleep_for(seconds(3));
+  CHECK(node.ctl.run({"ready", "--instance", "old"}).exit.ok());
+  CHECK(nodes.talk() == "");
+  mute.stop();
+
+  // It takes over, and dies: the old one ends too, to be started again.
+  Agent brief(node.sandbox, node.other_agent("brief", "underpassd"));
+  node.launch_other(brief);
+  REQUIRE(eventually(seconds(40), [&] { return node.ctl.run({"ready", "--instance", "brief"}).exit.ok(); }));
+  CHECK(node.agent.running());
+  brief.kill9();
+  CHECK(eventually(seconds(10), [&] { return !node.agent.running(); }));
+  CHECK(node.agent.ended()->code == 1);
+  CHECK(nodes.talk() == "");
+  node.start();
+  CHECK(node.ctl.run({"ready", "--instance", "old"}).exit.ok());
+  CHECK(nodes.talk() == "");
+
+  // Who has no name retires for nobody.
+  CHECK(node.ctl.run({"ready"}).exit.ok());
 }
 
 }  // namespace

@@ -168,6 +168,24 @@ void KubeNode::launch() {
   agent.launch();
 }
 
+Agent::Options KubeNode::other_agent(const std::string& instance, const std::string& program,
+                                     const fs::path& kubeconfig) const {
+  auto options = options_;
+  options.more = {"--instance", instance};
+  options.kubeconfig = kubeconfig;
+  auto out = agent_options(cluster, options, name_, sandbox);
+  out.program = program;
+  // Workers are of their agent's version.
+  if (program == "other_version_agent")
+    out.more.insert(out.more.end(), {"--proxy", built_program("other_version_worker")});
+  return out;
+}
+
+void KubeNode::launch_other(Agent& other) {
+  const InsidePod inside(sandbox, agent_pod_, agent_pod_.next_scope());
+  other.launch();
+}
+
 void KubeNode::start(const std::string& state) {
   launch();
   if (!eventually(seconds(30), [&] { return !agent.running() || ctl.state() == state; }) || !agent.running())

@@ -92,6 +92,12 @@ class KubeNode {
   // Within the agent's pod. start() waits for the state, and so for the API server to have told everything.
   void launch();
   void start(const std::string& state = usual_state());
+  // Another agent on the same ground, as an upgrade with a surge starts it: its options, and its start. succeed(): the
+  // first one has ended, and this is the node's from now on.
+  [[nodiscard]] Agent::Options other_agent(const std::string& instance, const std::string& program,
+                                           const std::filesystem::path& kubeconfig = {}) const;
+  void launch_other(Agent& other);
+  void succeed(Agent&& other) { later_ = std::make_unique<Agent>(std::move(other)); }
 
   [[nodiscard]] const std::string& name() const { return name_; }
   [[nodiscard]] fs::path cni_conf() const { return sandbox.root() / "net.d"; }
@@ -158,6 +164,7 @@ class KubeNode {
   Options options_;
   KubeletPod agent_pod_;
   std::map<std::string, Pod> pods_;
+  std::unique_ptr<Agent> later_;
   std::map<std::string, std::string> places_;  // of later sandboxes: whose they are
 
  public:
