@@ -10,6 +10,7 @@
 #include <utility>
 
 #include "agent/agent_impl.h"
+#include "agent/identity_file.h"
 #include "agent/learn/workloads_file.h"
 #include "agent/log_lines.h"
 #include "underpass/abi_names.h"
@@ -107,6 +108,7 @@ void Agent::Impl::write_tables() {
   const auto changes = store_.take_changes();
   const auto remotes = remotes_.update(snapshot, changes, options_.node_name, compiled, policing_.numbers());
   policing_.update(snapshot, compiled);
+  save_identities();
   if (dataplane_) {
     follow();  // while the sets that go now can be named
     problems_.clear();
@@ -204,7 +206,16 @@ void Agent::Impl::update_verdicts() {
     for (const auto cookie : observed.to_reset) dataplane_->maps().reset_habits(cookie);
   for (const auto& change : observed.changes) log_change(change);
   if (!observed.changes.empty()) update_tables();
+  save_identities();  // of pods, too
   if (workloads_.unsaved()) save_workloads();
+}
+
+void Agent::Impl::save_identities() {
+  const auto& numbers = policing_.numbers();
+  if (!dataplane_ || numbers.all().size() == saved_identities_) return;
+  const auto done = underpass::save_identities(identity_path(options_.run_dir), numbers);
+  if (!done) spdlog::error("save-failed {}", done.error().message);
+  if (done) saved_identities_ = numbers.all().size();
 }
 
 void Agent::Impl::save_workloads() {

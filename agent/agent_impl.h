@@ -90,6 +90,8 @@ class Agent::Impl : public std::enable_shared_from_this<Agent::Impl> {
   // What the pods were seen to do, to verdicts, and these to the tables and to the disk.
   void update_verdicts();
   void save_workloads();
+  // Which number is whose, before anything in the kernel or a worker says a new one.
+  void save_identities();
   void schedule_tick();
   void tick();
 
@@ -137,6 +139,7 @@ class Agent::Impl : public std::enable_shared_from_this<Agent::Impl> {
   std::vector<compile::PodStatus> pods_;
   learn::Workloads workloads_;
   std::string save_problem_;
+  std::size_t saved_identities_ = 0;
 
   std::unique_ptr<dataplane::Dataplane> dataplane_;  // null while detached
   std::vector<std::string> problems_;                // rows that did not fit

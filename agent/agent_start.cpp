@@ -14,6 +14,7 @@
 #include "agent/dataplane/netns.h"
 #include "agent/dataplane/pod_finder.h"
 #include "agent/dataplane/self_test.h"
+#include "agent/identity_file.h"
 #include "agent/jwks/address_guard.h"
 #include "agent/k8s/dir_source.h"
 #include "agent/learn/workloads_file.h"
@@ -149,6 +150,9 @@ Result<void> Agent::Impl::open_dataplane() {
   await_wake();
   const auto& tables = dataplane_->tables();
   for (const auto& [cookie, pod] : tables.pods) ids_.adopt(pod.namespace_name, pod.namespace_id);
+  if (policing_.numbers().all().empty())
+    if (auto done = load_identities(identity_path(options_.run_dir), policing_.numbers()); !done)
+      spdlog::warn("identities-lost {}", done.error().message);
   policing_.numbers().start_after(dataplane_->greatest_identity());
   if (!tables.pods.empty()) spdlog::info("pins-adopted pods={}", tables.pods.size());
   return {};

@@ -23,6 +23,12 @@ class IdentityNumbers {
   [[nodiscard]] std::optional<NamespacedName> account_of(std::uint32_t number) const;
   // Numbers up to this one are an earlier agent's, and may mean others than its successor would give them.
   void start_after(std::uint32_t number) { next_ = std::max(next_, number + 1); }
+  // One that is known to be the earlier agent's.
+  void adopt(const NamespacedName& account, std::uint32_t number) {
+    numbers_.emplace(account, number);
+    start_after(number);
+  }
+  [[nodiscard]] const std::map<NamespacedName, std::uint32_t>& all() const { return numbers_; }
 
  private:
   std::map<NamespacedName, std::uint32_t> numbers_;

@@ -23,6 +23,8 @@ using session::Traffic;
 namespace {
 
 constexpr auto kReportEvery = std::chrono::seconds(1);
+// So long connections that find no dial socket wait for an agent that has just gone.
+constexpr std::chrono::seconds kPatience(5);
 constexpr auto kWatchMemoryEvery = std::chrono::milliseconds(200);
 
 ToldRequests told_by(Traffic& traffic) {
@@ -42,7 +44,8 @@ Worker::Worker(asio::io_context& io, WorkerOptions options, session::Peers& peer
       access_log_(options_.access_log_fd),
       listener_(io, options_.listener.release()),
       report_timer_(io),
-      memory_timer_(io) {}
+      memory_timer_(io),
+      patience_(io) {}
 
 Worker::~Worker() {
   if (agent_) agent_->close();
@@ -114,7 +117,14 @@ void Worker::on_gone() {
   desk_.clear();
   follow_requests(false);
   post_to_all([](Traffic& traffic) { traffic.set_agent_there(false); });
+  patience_.expires_after(kPatience);
+  patience_.async_wait([this](error_code error) {
+    if (!error && !agent_) post_to_all([](Traffic& traffic) { traffic.set_agent_there(false); });
+  });
 }
+
+// It is being replaced, or started again.
+bool Worker::expects_agent() const { return std::chrono::steady_clock::now() < patience_.expiry(); }
 
 // --- what it says ---------------------------------------------------------------------------------------------------
 
@@ -250,6 +260,7 @@ void Worker::on_starved(unsigned thread, NetnsCookie pod, bool v6) {
 
 // `asked`: how many threads were asked, the one that starves counted. Each is asked when the one before had nothing.
 void Worker::ask_for_spare_dials(unsigned thread, unsigned asked, NetnsCookie pod, bool v6) {
+  if (asked >= threads_.size() && expects_agent()) return;  // who still waits when patience ends is told then
   if (asked >= threads_.size()) return threads_[thread]->post([=](Traffic& traffic) { traffic.no_dials(pod, v6); });
   const auto other = (thread + asked) % threads_.size();
   threads_[other]->post([=, this](Traffic& traffic) {

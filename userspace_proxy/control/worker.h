@@ -77,6 +77,7 @@ class Worker final : private session::TrafficEvents {
   void collect_report();
   void send_report(const session::Traffic::DialCounts& dials);
   void tell(ToldRequests told);
+  [[nodiscard]] bool expects_agent() const;
   void ask_for_spare_dials(unsigned thread, unsigned asked, NetnsCookie pod, bool v6);
   template <typename Work>
   void post_to_all(Work work);
@@ -92,6 +93,7 @@ class Worker final : private session::TrafficEvents {
   boost::asio::posix::stream_descriptor listener_;
   boost::asio::steady_timer report_timer_;
   boost::asio::steady_timer memory_timer_;
+  boost::asio::steady_timer patience_;  // with an agent that has gone
   std::atomic<bool> memory_short_ = false;
   std::shared_ptr<AgentLink> agent_;
   session::RoutesPtr routes_;  // null: none came yet
