@@ -30,8 +30,6 @@
 namespace underpass::dataplane {
 namespace {
 
-constexpr double kBearableCopy = 1.2;
-
 const std::string kPrefix = "call_";  // link_call_splice, link_call_ioctl_v6_cpu1, …
 
 // Can a program be attached to the entry of a kernel function? Loading one does not tell.
@@ -68,6 +66,8 @@ UniqueFd open_watchpoint(std::uint64_t address, int cpu) {
 }
 
 #if defined(__x86_64__)
+constexpr double kBearableCopy = 1.2;
+
 using Copy = void (*)(void* to, const void* from, std::size_t count);
 
 // As the kernel copies for recv().
