@@ -19,6 +19,8 @@ namespace underpass {
 namespace {
 
 constexpr auto kTick = std::chrono::seconds(1);
+// Workers of an earlier agent have said by then what they have.
+constexpr std::chrono::seconds kMigration(2);
 constexpr std::chrono::seconds kRemoval(15);  // well within the 30 s that the kubelet gives
 
 }  // namespace
@@ -235,7 +237,23 @@ void Agent::Impl::schedule_tick() {
   });
 }
 
+void Agent::Impl::complete_migration() {
+  if (!dataplane_ || !dataplane_->is_migrating() || !synced_) return;
+  const auto now = std::chrono::steady_clock::now();
+  if (!filled_) filled_ = now;
+  if (now - *filled_ < kMigration) return;
+  if (auto done = dataplane_->complete(); !done) {
+    spdlog::error("migration-failed {}", done.error().message);
+    problems_.push_back(done.error().message);
+  } else {
+    spdlog::info("pins-migrated note=\"from an earlier layout; connections that there were go on as plain TCP\"");
+  }
+  filled_.reset();
+  update_tables();
+}
+
 void Agent::Impl::tick() {
+  complete_migration();
   if (dataplane_) {
     attend();
     auto done = dataplane_->tick(policing_.numbers());

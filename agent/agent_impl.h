@@ -6,6 +6,7 @@
 #include <boost/asio/io_context.hpp>
 #include <boost/asio/posix/stream_descriptor.hpp>
 #include <boost/asio/steady_timer.hpp>
+#include <chrono>
 #include <functional>
 #include <memory>
 #include <optional>
@@ -93,6 +94,8 @@ class Agent::Impl : public std::enable_shared_from_this<Agent::Impl> {
   // Which number is whose, before anything in the kernel or a worker says a new one.
   void save_identities();
   void schedule_tick();
+  // From an earlier layout of pinned maps to ours, when all is filled in.
+  void complete_migration();
   void tick();
 
   // --- what operators ask: agent_answers.cpp
@@ -141,8 +144,9 @@ class Agent::Impl : public std::enable_shared_from_this<Agent::Impl> {
   std::string save_problem_;
   std::size_t saved_identities_ = 0;
 
-  std::unique_ptr<dataplane::Dataplane> dataplane_;  // null while detached
-  std::vector<std::string> problems_;                // rows that did not fit
+  std::unique_ptr<dataplane::Dataplane> dataplane_;              // null while detached
+  std::optional<std::chrono::steady_clock::time_point> filled_;  // since when all tables are, where maps migrate
+  std::vector<std::string> problems_;                            // rows that did not fit
   std::string tick_problem_;
   Serving serving_;
   std::unique_ptr<Proxying> proxying_;

@@ -84,6 +84,8 @@ Result<std::unique_ptr<Dataplane>> Dataplane::open(const Options& options,
   std::unique_ptr<Dataplane> dataplane(
       new Dataplane(std::move(*programs), std::move(*wakes), std::move(*flows), options.cgroup_root));
   dataplane->fit_ = fitness.short_circuit;
+  dataplane->pin_dir_ = options.pin_dir;
+  dataplane->migrating_ = *layout == LayoutState::kPrevious;
   dataplane->programs_->set_fionread_counts(options.fionread_counts);
   Maps& maps = dataplane->maps();
   maps.add_pool(0);
@@ -106,17 +108,25 @@ Result<std::unique_ptr<Dataplane>> Dataplane::open(const Options& options,
   dataplane->host_netns_ = options.host_netns;
   dataplane->applied_ = maps.tables();
   if (done) done = dataplane->update_watch(false);
-  if (done) done = dataplane->programs_->attach(options.cgroup_root);
+  if (done && !dataplane->migrating_) done = dataplane->programs_->attach(options.cgroup_root);
   if (!done) {
     // What an earlier agent pinned stays; a first start that failed leaves nothing.
-    if (*layout != LayoutState::kOurs) remove_pins(options.pin_dir);
+    if (*layout == LayoutState::kNone || *layout == LayoutState::kUnfinished) remove_pins(options.pin_dir);
     return std::unexpected(done.error());
   }
   return dataplane;
 }
 
+Result<void> Dataplane::complete() {
+  migrating_ = false;
+  if (auto done = programs_->take_over(cgroup_root_, workers_cgroup_); !done) return done;
+  remove_previous(pin_dir_);
+  return {};
+}
+
 // Sockets are watched while a pod may be short-circuited or is learned from, and while a connection still is.
 Result<void> Dataplane::update_watch(bool wanted) {
+  if (migrating_) return {};
   const bool learners =
       fit_ && std::ranges::any_of(applied_.pods, [](const auto& entry) { return entry.second.mode == UP_MODE_AUTO; });
   if (watching_learners_ != learners) {
@@ -217,6 +227,7 @@ std::vector<Error> Dataplane::apply(const compile::Tables& wanted, compile::Iden
 
 // Off: only if nobody needs it.
 Result<void> Dataplane::show_peers(bool on) {
+  if (migrating_) return {};
   on = on || serving_ == true || std::ranges::any_of(applied_.pods, is_captured);
   if (showing_peers_ == on) return {};
   if (auto done = programs_->show_peers(on, cgroup_root_); !done) return done;
@@ -276,6 +287,7 @@ void Dataplane::remove_marks(const compile::Tables& wanted) {
 
 // Before the pod's row names its set: who comes by another way than connect() must not find the door open meanwhile.
 void Dataplane::update_guards(const compile::Tables& wanted, std::vector<Error>& errors) {
+  if (migrating_) return;
   const auto guarded = to_guard(wanted);
   std::set<NetnsCookie> fresh;
   std::ranges::set_difference(guarded, guarded_, std::inserter(fresh, fresh.end()));
@@ -344,14 +356,14 @@ std::vector<Error> Dataplane::apply_services(const compile::ServiceCompiler& com
   // Before the first one can be dialled, applications must see what they dialled.
   const bool wanted = !compiler.tables().empty();
   std::vector<Error> errors;
-  if (wanted && serving_ != true) {
+  if (wanted && serving_ != true && !migrating_) {
     if (auto done = programs_->serve(true, cgroup_root_); !done) return {done.error()};
     if (auto done = show_peers(true); !done) return {done.error()};
     serving_ = true;
   }
   errors = services_->apply(compiler.tables(), update);
   std::ranges::move(services_->apply_nodes(compiler.node_addresses()), std::back_inserter(errors));
-  if (!wanted && serving_ != false) {
+  if (!wanted && serving_ != false && !migrating_) {
     if (auto done = programs_->serve(false, cgroup_root_); !done)
       errors.push_back(done.error());
     else

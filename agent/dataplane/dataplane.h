@@ -49,6 +49,12 @@ class Dataplane {
   // All of a pod is: its row, its addresses, and the guard at its door where it needs one.
   [[nodiscard]] bool is_in_force(NetnsCookie cookie, std::span<const IpAddress> ips) const;
 
+  // What an agent with the layout before ours has pinned is still what connections meet: complete() puts ours in its
+  // place, at once and without a gap, when all tables are filled and workers have found their way; then everything is
+  // to be applied once more. False where there was nothing to do.
+  [[nodiscard]] bool is_migrating() const { return migrating_; }
+  Result<void> complete();
+
   // Makes the kernel's tables equal to these, writing only what differs. A row that does not fit is left out and named
   // in the result; the others are applied.
   std::vector<Error> apply(const compile::Tables& wanted, compile::IdentityNumbers& numbers);
@@ -74,7 +80,8 @@ class Dataplane {
   [[nodiscard]] const WorkerMaps& worker_maps() const { return programs_->worker_maps(); }
   // See Programs.
   Result<void> attach_to_workers_sockets(const std::string& cgroup) {
-    return programs_->attach_to_workers_sockets(cgroup);
+    workers_cgroup_ = cgroup;
+    return migrating_ ? Result<void>() : programs_->attach_to_workers_sockets(cgroup);
   }
 
   // Connections that began and ended since the last call.
@@ -136,6 +143,9 @@ class Dataplane {
   NetnsCookie host_netns_ = 0;
   std::optional<bool> serving_, showing_peers_;  // absent: an earlier agent may have left it either way
   std::string cgroup_root_;
+  std::string pin_dir_;
+  std::string workers_cgroup_;  // empty: there are no workers
+  bool migrating_ = false;
   compile::Tables applied_;
   bool fit_ = false;  // the kernel may short-circuit
   bool watching_ = false;

@@ -68,7 +68,7 @@ std::vector<std::string> remove_pins(const std::string& pin_dir) {
   const auto pins = list_pins(pin_dir);
   if (!pins) return removed;
   // Links first: nothing new is decided while the maps go.
-  for (const auto* names : {&pins->links, &pins->maps, &pins->other})
+  for (const auto* names : {&pins->links, &pins->maps, &pins->previous, &pins->other})
     for (const auto& name : *names) unpin(pin_dir, name, removed);
   ::rmdir(pin_dir.c_str());
   return removed;
@@ -92,6 +92,8 @@ Result<DetachResult> detach_node(const std::string& pin_dir, std::chrono::millis
     result.cut = std::move(*cut_connections);
   } else if (!layout) {
     progress(layout.error().message);
+  } else if (*layout == LayoutState::kPrevious) {
+    progress(pin_dir + ": the pinned maps are of an earlier layout: connections keep the programs they have");
   }
   for (auto& name : remove_pins(pin_dir)) result.removed.push_back(std::move(name));
   if (auto left = list_pins(pin_dir); left && !left->empty()) return fail("could not remove all of " + pin_dir);

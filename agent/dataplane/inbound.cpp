@@ -89,6 +89,19 @@ Result<std::unique_ptr<Inbound>> Inbound::load(const std::string& pin_dir) {
   return std::unique_ptr<Inbound>(new Inbound(std::move(impl)));
 }
 
+Result<Inbound::Renewal> Inbound::renew(NetnsCookie netns, const std::string& link_path) const {
+  UniqueFd link(bpf_obj_get(link_path.c_str()));
+  if (!link) return fail_errno(link_path);
+  auto door = impl_->load_door(netns);
+  if (!door) return std::unexpected(door.error());
+  return Renewal{.link = std::move(link), .door = std::move(*door)};
+}
+
+Result<void> Inbound::Renewal::put_in_place() const {
+  if (bpf_link_update(link.get(), door.get(), nullptr) != 0) return fail_errno("replace up_door");
+  return {};
+}
+
 Result<void> Inbound::guard(NetnsCookie netns, int netns_fd, const std::string& link_path) const {
   // One door is as good as another: an earlier agent's goes on to our program.
   if (const UniqueFd link(bpf_obj_get(link_path.c_str())); link) return {};

@@ -10,6 +10,7 @@
 
 #include "underpass/ids.h"
 #include "underpass/result.h"
+#include "underpass/unique_fd.h"
 
 namespace underpass::dataplane {
 
@@ -20,6 +21,15 @@ class Inbound {
   Inbound(const Inbound&) = delete;
   Inbound& operator=(const Inbound&) = delete;
   ~Inbound();
+
+  // A door of a network namespace that an earlier agent made with maps of its own, and one of ours for its place.
+  struct Renewal {
+    UniqueFd link;
+    UniqueFd door;
+
+    [[nodiscard]] Result<void> put_in_place() const;
+  };
+  [[nodiscard]] Result<Renewal> renew(NetnsCookie netns, const std::string& link_path) const;
 
   // Of the pod whose network namespace this is; pins the link as `link_path`.
   Result<void> guard(NetnsCookie netns, int netns_fd, const std::string& link_path) const;

@@ -3,11 +3,15 @@
 
 #include <bpf/bpf.h>
 
+#include <unistd.h>
+
 #include <algorithm>
 #include <array>
 #include <cstddef>
+#include <cstdio>
 #include <cstring>
 #include <filesystem>
+#include <string_view>
 
 #include "underpass/abi.h"
 
@@ -16,6 +20,11 @@ namespace {
 
 const std::string kRemedy =
     "run `underpassctl detach --node` to remove it (live connections go on as plain TCP), then start again";
+
+// bpffs takes no dots in names.
+constexpr std::string_view kPreviousSuffix = "_previous";
+constexpr const char* kConfig = "up_config";
+const std::string kPreviousConfig = kConfig + std::string(kPreviousSuffix);
 
 struct MapShape {
   const char* name;
@@ -61,9 +70,9 @@ struct RawConfig {
   std::vector<char> value;
 };
 
-Result<RawConfig> read_config(const std::string& pin_dir) {
+Result<RawConfig> read_config(const std::string& pin_dir, const std::string& name) {
   constexpr __u32 kHead = offsetof(up_config, short_circuit) + sizeof(up_config::short_circuit), kMost = 4096;
-  auto map = open_pin(pin_dir, "up_config");
+  auto map = open_pin(pin_dir, name);
   if (!map) return std::unexpected(map.error());
   bpf_map_info info{};
   __u32 size = sizeof(info);
@@ -71,7 +80,7 @@ Result<RawConfig> read_config(const std::string& pin_dir) {
   std::vector<char> value(kMost);
   if (bpf_obj_get_info_by_fd(map->get(), &info, &size) != 0 || info.key_size != sizeof(zero) ||
       info.value_size < kHead || info.value_size > kMost || bpf_map_lookup_elem(map->get(), &zero, value.data()) != 0)
-    return fail(pin_dir + "/up_config: not a map of ours: " + kRemedy);
+    return fail(pin_dir + "/" + name + ": not a map of ours: " + kRemedy);
   return RawConfig{.map = std::move(*map), .value = std::move(value)};
 }
 
@@ -85,7 +94,9 @@ Result<Pins> list_pins(const std::string& pin_dir) {
   if (!std::filesystem::exists(pin_dir, error)) return pins;
   for (const auto& entry : std::filesystem::directory_iterator(pin_dir, error)) {
     const std::string name = entry.path().filename();
-    if (name.starts_with("up_"))
+    if (name.starts_with("up_") && name.ends_with(kPreviousSuffix))
+      pins.previous.push_back(name);
+    else if (name.starts_with("up_"))
       pins.maps.push_back(name);
     else if (name.starts_with("link_"))
       pins.links.push_back(name);
@@ -108,15 +119,17 @@ Result<LayoutState> check_layout(const std::string& pin_dir) {
   auto pins = list_pins(pin_dir);
   if (!pins) return std::unexpected(pins.error());
   if (pins->empty()) return LayoutState::kNone;
-  if (std::ranges::find(pins->maps, "up_config") == pins->maps.end())
+  if (std::ranges::find(pins->previous, kPreviousConfig) != pins->previous.end()) return LayoutState::kPrevious;
+  if (std::ranges::find(pins->maps, kConfig) == pins->maps.end())
     return pins->links.empty() && pins->other.empty()
                ? Result<LayoutState>(LayoutState::kUnfinished)
                : fail(pin_dir + ": has links but no up_config: another program's, or half removed: " + kRemedy);
 
-  auto config = read_config(pin_dir);
+  auto config = read_config(pin_dir, kConfig);
   if (!config) return std::unexpected(config.error());
   __u32 layout = 0;
   std::memcpy(&layout, config->value.data(), sizeof(layout));
+  if (layout == UP_LAYOUT - 1) return LayoutState::kPrevious;
   if (layout != 0 && layout != UP_LAYOUT)
     return fail(pin_dir + ": the pinned maps are of layout " + std::to_string(layout) + ", this version has layout " +
                 std::to_string(UP_LAYOUT) + ": " + kRemedy);
@@ -128,8 +141,34 @@ Result<LayoutState> check_layout(const std::string& pin_dir) {
   return layout == 0 ? LayoutState::kUnfinished : LayoutState::kOurs;
 }
 
+// up_config goes last, and comes back first: by its place is told how far it is.
+Result<void> set_aside(const std::string& pin_dir) {
+  auto pins = list_pins(pin_dir);
+  if (!pins) return std::unexpected(pins.error());
+  if (auto done = throw_kill_switch(pin_dir); !done) return done;
+  const bool all = std::ranges::find(pins->previous, kPreviousConfig) != pins->previous.end();
+  std::ranges::stable_partition(pins->maps, [](const auto& name) { return name != kConfig; });
+  for (const auto& name : pins->maps) {
+    const std::string path = pin_dir + "/" + name;
+    // Those beside maps that are set aside are of an agent that did not come to its end.
+    const int done =
+        all ? ::unlink(path.c_str()) : std::rename(path.c_str(), (path + std::string(kPreviousSuffix)).c_str());
+    if (done != 0) return fail_errno("set aside " + path);
+  }
+  return {};
+}
+
+void remove_previous(const std::string& pin_dir) {
+  const auto pins = list_pins(pin_dir);
+  if (!pins) return;
+  ::unlink((pin_dir + "/" + kPreviousConfig).c_str());
+  for (const auto& name : pins->previous) ::unlink((pin_dir + "/" + name).c_str());
+}
+
 Result<void> throw_kill_switch(const std::string& pin_dir) {
-  auto config = read_config(pin_dir);
+  const auto pins = list_pins(pin_dir);
+  const bool aside = pins && std::ranges::find(pins->previous, kPreviousConfig) != pins->previous.end();
+  auto config = read_config(pin_dir, aside ? kPreviousConfig : kConfig);
   if (!config) return std::unexpected(config.error());
   const __u32 zero = 0;
   std::memcpy(config->value.data() + offsetof(up_config, short_circuit), &zero, sizeof(zero));

@@ -10,6 +10,7 @@
 #include <cstring>
 #include <filesystem>
 #include <initializer_list>
+#include <set>
 #include <tuple>
 
 #include "agent/dataplane/inbound.h"
@@ -71,6 +72,8 @@ struct Programs::Impl {
   std::string pin_dir;
   CallMeans calls = CallMeans::kNone;
   std::unique_ptr<underpass_bpf, SkeletonDeleter> skeleton;
+  bool has_fresh_maps = false;       // those of an earlier agent were set aside
+  std::set<std::string> renewed;     // links that have a program over ours
   std::unique_ptr<Inbound> inbound;  // null where nothing but inspecting is wanted
   Maps maps;
   ServiceMaps service_maps;
@@ -90,7 +93,9 @@ struct Programs::Impl {
       link.reset();
     }
     if (link) {
-      if (runs_program(link.get(), program_fd)) return {};
+      // The same instructions over other maps are another program.
+      const bool theirs = has_fresh_maps && renewed.insert(name).second;
+      if (!theirs && runs_program(link.get(), program_fd)) return {};
       if (bpf_link_update(link.get(), program_fd, nullptr) == 0) return {};
       return fail_errno("replace the program of " + link_path(name));
     }
@@ -135,10 +140,13 @@ Result<std::unique_ptr<Programs>> Programs::load(const std::string& pin_dir, Pur
 
   auto layout = check_layout(pin_dir);
   if (!layout) return std::unexpected(layout.error());
+  if (*layout == LayoutState::kPrevious)
+    if (auto done = set_aside(pin_dir); !done) return std::unexpected(done.error());
   if (::mkdir(pin_dir.c_str(), 0700) != 0 && errno != EEXIST) return fail_errno("create " + pin_dir);
 
   auto impl = std::make_unique<Impl>();
   impl->pin_dir = pin_dir;
+  impl->has_fresh_maps = *layout == LayoutState::kPrevious;
   bpf_object_open_opts options{};
   options.sz = sizeof(options);
   options.pin_root_path = pin_dir.c_str();
@@ -304,6 +312,26 @@ std::map<NetnsCookie, Error> Programs::guard(const std::set<NetnsCookie>& pods) 
     if (!done) failed.emplace(netns, done.error());
   }
   return failed;
+}
+
+Result<void> Programs::take_over(const std::string& cgroup_root, const std::string& workers_cgroup) {
+  std::vector<Inbound::Renewal> doors;
+  for (const auto netns : guarded()) {
+    auto door = impl_->inbound->renew(netns, impl_->link_path(guard_name(netns)));
+    if (!door) return std::unexpected(door.error());
+    doors.push_back(std::move(*door));
+  }
+  // Whoever is led to a worker must be known there, and whoever dials must be known at the door: so one right after the
+  // other.
+  if (!workers_cgroup.empty())
+    if (auto done = attach_to_workers_sockets(workers_cgroup); !done) return done;
+  if (auto done = attach(cgroup_root); !done) return done;
+  for (const auto& door : doors)
+    if (auto done = door.put_in_place(); !done) return done;
+  // These take no new program: whoever wants them attaches them anew.
+  ::unlink(impl_->link_path("recv").c_str());
+  detach_call_watch(impl_->pin_dir);
+  return {};
 }
 
 Result<void> Programs::unguard(NetnsCookie netns) {

@@ -37,6 +37,9 @@ class Programs {
   Programs& operator=(const Programs&) = delete;
   ~Programs();
 
+  // attach() and attach_to_workers_sockets() (where there is a cgroup of theirs) in the place of an earlier agent's
+  // that has maps of its own, its guards with them.
+  Result<void> take_over(const std::string& cgroup_root, const std::string& workers_cgroup);
   // Attaches what decides and pins the links; links of an earlier agent get the new programs without a gap.
   Result<void> attach(const std::string& cgroup_root);
   // Watches what sockets are asked for: recv(), and the calls of call_watch.h. That costs every recv() of the machine a
