@@ -9,6 +9,7 @@
 
 #include "agent/agent_impl.h"
 #include "agent/log_lines.h"
+#include "agent/metric_family.h"
 #include "agent/metrics.h"
 
 namespace underpass {
@@ -58,6 +59,7 @@ std::vector<std::string> Agent::Impl::reasons() {
     else if (!store_.snapshot()->nodes.contains(options_.node_name))
       out.push_back("Node " + options_.node_name + ": not found in the cluster: is --node-name right?");
     std::ranges::move(cluster_->problems(), std::back_inserter(out));
+    if (publishing_ && !publishing_->problem().empty()) out.push_back(publishing_->problem());
   }
   return out;
 }
@@ -162,6 +164,11 @@ std::vector<prometheus::MetricFamily> Agent::Impl::collect() {
   std::ranges::move(policing_.collect(), std::back_inserter(families));
   std::ranges::move(proxying_->collect(), std::back_inserter(families));
   if (cluster_) std::ranges::move(cluster_->collect(), std::back_inserter(families));
+  if (publishing_)
+    families.push_back({.name = "underpass_kubernetes_workloads_writes_total",
+                        .help = "NodeWorkloads of this node that were written or removed",
+                        .type = prometheus::MetricType::Counter,
+                        .metric = {counter_metric({}, publishing_->writes())}});
   return families;
 }
 

@@ -1,11 +1,22 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "agent/controller/pod_index.h"
 
+#include <boost/json/object.hpp>
 #include <utility>
 
 #include "agent/k8s/field.h"
 
 namespace underpass::controller {
+
+void PodIndex::reduce(k8s::Received& received) {
+  boost::json::object spec, status;
+  k8s::Findings ignored;
+  const k8s::Field root(received.object, ignored);
+  for (const char* name : {"nodeName", "serviceAccountName"})
+    if (auto text = root["spec"][name].string()) spec[name] = std::move(*text);
+  if (auto phase = root["status"]["phase"].string()) status["phase"] = std::move(*phase);
+  received.object = boost::json::object{{"spec", std::move(spec)}, {"status", std::move(status)}};
+}
 
 void PodIndex::put(const k8s::Received& received) {
   const NamespacedName id{.ns = received.ns, .name = received.name};

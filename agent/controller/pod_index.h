@@ -15,6 +15,8 @@ namespace underpass::controller {
 
 class PodIndex {
  public:
+  // Takes away what is not looked at: of thousands that are listed together the rest would stand in memory.
+  static void reduce(k8s::Received& received);
   // A Pod as the API server has it; one that has ended, or is on no node yet, counts for nothing.
   void put(const k8s::Received& received);
   void remove(const NamespacedName& id);

@@ -119,6 +119,7 @@ class RunningTerm : public Term {
   void watch_pods() {
     pod_watch_ = add(pods_kind(), {.seen = [this](const Received& pod) { pods_.put(pod); },
                                    .gone = [this](const NamespacedName& id) { pods_.remove(id); },
+                                   .reduce = PodIndex::reduce,
                                    .changed = [this] { signer_->wake(); }});
   }
 

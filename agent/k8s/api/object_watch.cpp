@@ -29,7 +29,8 @@ ObjectWatch::ObjectWatch(boost::asio::io_context& io, ApiClient& client, ApiKind
     if (shared->changed) shared->changed();
   };
   Reflector::Hooks inner;
-  inner.decode = [](Received&& received) {
+  inner.decode = [shared](Received&& received) {
+    if (shared->reduce) shared->reduce(received);
     const auto path = received.ns + "/" + received.name;
     // Never the same twice, so that each event is news.
     File file{path, {}, {{path, received.resource_version}}};

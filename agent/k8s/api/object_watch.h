@@ -25,7 +25,8 @@ class ObjectWatch {
   struct Hooks {
     std::function<void(Received&&)> seen;  // it is new, or another
     std::function<void(const NamespacedName&)> gone;
-    std::function<void()> changed = nullptr;  // after any of these, and when it is listed for the first time
+    std::function<void(Received&)> reduce = nullptr;  // as soon as it comes: to what is looked at
+    std::function<void()> changed = nullptr;          // after any of these, and when it is listed for the first time
   };
 
   // `io` and `client` outlive it. No hook is called after it is destroyed.
