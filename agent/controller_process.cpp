@@ -98,7 +98,7 @@ void describe(CLI::App& app, ControllerOptions& options) {
       ->check(CLI::Range(std::int64_t{1}, kLongestLifetime));
   app.add_option("--metrics", options.metrics, "HOST:PORT for Prometheus, path /metrics; port 0: any.")
       ->capture_default_str();
-  app.add_option("--ready", options.ready, "HOST:PORT for readiness, path /healthz/ready; port 0: any.")
+  app.add_option("--ready", options.ready, "HOST:PORT for probes, paths /healthz/ready and /healthz/live; port 0: any.")
       ->capture_default_str();
   app.add_option("--log-level", options.log_level, "error, warn, info or debug.")
       ->capture_default_str()

@@ -140,7 +140,7 @@ void describe(CLI::App& app, underpass::AgentOptions& options, Given& given) {
       ->check(CLI::Range(std::int64_t{1}, underpass::kLongestLifetime));
   app.add_option("--metrics", options.metrics, "HOST:PORT for Prometheus, path /metrics; port 0: any.")
       ->capture_default_str();
-  app.add_option("--ready", options.ready, "HOST:PORT for readiness, path /healthz/ready; port 0: any.")
+  app.add_option("--ready", options.ready, "HOST:PORT for probes, paths /healthz/ready and /healthz/live; port 0: any.")
       ->capture_default_str();
   app.add_option("--node-budget", options.node_budget,
                  "Bytes that the queues of all short-circuited connections may hold; one pod may have a quarter. "

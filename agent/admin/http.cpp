@@ -148,6 +148,7 @@ Pages ready_pages(std::function<std::optional<std::string>()> not_ready) {
     if (const std::optional<std::string> reason = not_ready()) return Page{.status = 503, .body = *reason + "\n"};
     return Page{.body = "ready\n"};
   });
+  pages.emplace("/healthz/live", [] { return Page{.body = "alive\n"}; });
   return pages;
 }
 

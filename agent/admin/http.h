@@ -49,7 +49,8 @@ using Pages = std::map<std::string, std::function<Page()>, std::less<>>;
 // /metrics: Prometheus' text format 0.0.4.
 Pages metrics_pages(std::function<std::vector<prometheus::MetricFamily>()> collect);
 
-// /healthz/ready: 200 "ready", or 503 with the reason that `not_ready` gives.
+// /healthz/ready: 200 "ready", or 503 with the reason that `not_ready` gives. /healthz/live: 200 "alive"; who hangs
+// does not answer.
 Pages ready_pages(std::function<std::optional<std::string>()> not_ready);
 
 struct HttpLimits {

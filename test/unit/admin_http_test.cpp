@@ -229,6 +229,13 @@ TEST_CASE("http: readiness says why not") {
   CHECK(get(server.local, "/healthz/ready").ends_with("\r\n\r\nready\n"));
 }
 
+TEST_CASE("http: who is not ready is alive") {
+  const HttpFixture server(admin::ready_pages([] { return std::optional<std::string>("detached"); }));
+  const std::string text = get(server.local, "/healthz/live");
+  CHECK(text.starts_with("HTTP/1.1 200 OK\r\n"));
+  CHECK(text.ends_with("\r\n\r\nalive\n"));
+}
+
 TEST_CASE("http: a port that is taken is an error that names it") {
   const HttpFixture server(two_pages());
   test::IoThread thread;

@@ -119,7 +119,7 @@ void collect_queries(const json::value& value, std::string& out) {
   }
 }
 
-TEST_CASE("manifests: dashboards ask for metrics that the agent has") {
+TEST_CASE("manifests: dashboards ask for metrics that agents and controllers have") {
   std::string sources;
   for (const auto& entry : fs::recursive_directory_iterator(UNDERPASS_AGENT))
     if (entry.path().extension() == ".cpp") sources += read(entry.path());
@@ -268,9 +268,11 @@ TEST_CASE("manifests: ports, probes and version are those of the code") {
   for (const auto& port : of_controller.at("ports").as_array())
     ports.emplace(text(port.at("name")), port.at("containerPort").as_int64());
   CHECK(ports == std::set<std::pair<std::string, std::int64_t>>{{"metrics", metrics}, {"ready", ready}});
-  for (const std::string probe : {"readinessProbe", "livenessProbe"}) {
+  for (const auto& [probe, path] :
+       {std::pair("readinessProbe", "/healthz/ready"), {"livenessProbe", "/healthz/live"}}) {
     const auto asks = of_controller.at(probe).at("httpGet");
-    CHECK(admin::ready_pages({}).contains(text(asks.at("path"))));
+    CHECK(text(asks.at("path")) == path);
+    CHECK(admin::ready_pages({}).contains(path));
     CHECK(text(asks.at("port")) == "ready");
   }
   // And nobody else is asked for: NetworkPolicies let these two in.
