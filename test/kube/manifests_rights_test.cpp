@@ -121,17 +121,27 @@ std::vector<Access> forbidden_to_both() {
   };
 }
 
-// Of what is only read, get, list and watch are added to `allowed`, and everything else to `forbidden`.
+// Of what is only read, the verbs that it needs are added to `allowed`, and everything else to `forbidden`.
 struct Rights {
   std::vector<Access> allowed;
   std::vector<Access> forbidden = forbidden_to_both();
 
-  void only_reads(const std::string& group, const std::string& resource, bool writes_status = false) {
+  void only_reads(const std::string& group, const std::string& resource) {
     for (const auto* verb : {"get", "list", "watch"}) allowed.push_back({verb, group, resource});
+    no_writes(group, resource);
+    for (const auto* verb : {"update", "patch"}) forbidden.push_back({verb, group, resource, "", "status"});
+  }
+  void only_watches(const std::string& group, const std::string& resource) {
+    for (const auto* verb : {"list", "watch"}) allowed.push_back({verb, group, resource});
+    forbidden.push_back({"get", group, resource});
+    no_writes(group, resource);
+    forbidden.push_back({"update", group, resource, "", "status"});
+  }
+
+ private:
+  void no_writes(const std::string& group, const std::string& resource) {
     for (const auto* verb : {"create", "update", "patch", "delete", "deletecollection"})
       forbidden.push_back({verb, group, resource});
-    for (const auto* verb : {"update", "patch"})
-      (writes_status ? allowed : forbidden).push_back({verb, group, resource, "", "status"});
   }
 };
 
@@ -186,21 +196,26 @@ TEST_CASE("manifests: what the controller may do in the cluster, and what not") 
   if (skip_without_cluster("the controller's rights")) return;
   const std::string leases = "leases", of_leases = "coordination.k8s.io", own = "underpass-controller";
   Rights rights;
-  for (const auto* resource : {"namespaces", "nodes", "pods"}) rights.only_reads("", resource);
-  for (const auto* resource : kPolicies) rights.only_reads(kIstio, resource, true);
-  rights.only_reads(kOurs, "meshes", true);
-  for (const auto* verb : {"get", "list", "watch", "delete"}) {
+  for (const auto* resource : {"nodes", "pods"}) {
+    rights.only_watches("", resource);
+    rights.forbidden.push_back({"patch", "", resource, "", "status"});
+  }
+  for (const auto* resource : kPolicies) {
+    rights.only_watches(kIstio, resource);
+    rights.allowed.push_back({"patch", kIstio, resource, "", "status"});
+  }
+  rights.only_watches(kOurs, "meshes");
+  rights.allowed.push_back({"patch", kOurs, "meshes", "", "status"});
+  for (const auto* verb : {"list", "watch"}) {
     rights.allowed.push_back({verb, kOurs, "nodeworkloads"});
     rights.allowed.push_back({verb, kCertificates, kRequests});
   }
-  for (const auto* verb : {"get", "update", "patch"}) {
+  for (const auto* verb : {"get", "update"}) {
     rights.allowed.push_back({verb, "", "secrets", kAgentNamespace, "", "underpass-ca"});
     rights.allowed.push_back({verb, "", "configmaps", kAgentNamespace, "", "underpass-trust-bundle"});
   }
   rights.allowed.insert(rights.allowed.end(), {
-                                                  {"list", "apiextensions.k8s.io", "customresourcedefinitions"},
-                                                  {"watch", "apiextensions.k8s.io", "customresourcedefinitions"},
-                                                  {"create", "events.k8s.io", "events"},
+                                                  {"delete", kOurs, "nodeworkloads"},
                                                   {"update", kCertificates, kRequests, "", "approval"},
                                                   {"update", kCertificates, kRequests, "", "status"},
                                                   {"approve", kCertificates, "signers", "", "", kSigner},
@@ -221,10 +236,17 @@ TEST_CASE("manifests: what the controller may do in the cluster, and what not") 
                                                       {"delete", of_leases, leases, kAgentNamespace, "", own},
                                                       {"list", of_leases, leases, kAgentNamespace},
                                                       {"get", "apps", "daemonsets", kAgentNamespace, "", kAgentName},
+                                                      {"get", kOurs, "nodeworkloads"},
                                                       {"create", kOurs, "nodeworkloads"},
                                                       {"update", kOurs, "nodeworkloads"},
                                                       {"patch", kOurs, "nodeworkloads"},
+                                                      {"get", kCertificates, kRequests},
                                                       {"create", kCertificates, kRequests},
+                                                      {"delete", kCertificates, kRequests},
+                                                      {"patch", "", "secrets", kAgentNamespace, "", "underpass-ca"},
+                                                      {"create", "events.k8s.io", "events"},
+                                                      {"list", "", "namespaces"},
+                                                      {"list", "apiextensions.k8s.io", "customresourcedefinitions"},
                                                       {"deletecollection", kCertificates, kRequests},
                                                       {"list", "", "services"},
                                                       {"list", "discovery.k8s.io", "endpointslices"},
@@ -433,21 +455,21 @@ TEST_CASE("manifests: an agent asks for a certificate, the controller alone appr
   CHECK(thief.ask("PUT", own + "/approval", approved(asked)).code == 403);
   CHECK(thief.ask("PUT", own + "/status", json::serialize(asked)).code == 403);
   CHECK(thief.ask("DELETE", own).code == 403);
-  const auto of_others = controller.ask("GET", foreign).json();
+  const auto of_others = thief.ask("GET", foreign).json();
   CHECK(controller.ask("PUT", foreign + "/approval", approved(of_others)).code == 403);
   CHECK(controller.ask("PUT", foreign + "/status", json::serialize(of_others)).code == 200);  // no certificate in it
   CHECK(controller.ask("PUT", own + "/approval", approved(asked)).code == 200);
   const fs::path chain = scene.kube.ca();
   const auto certificate = run_ok({.argv = {"base64", "--wrap=0", chain}});
   const auto sign = [&](const std::string& request) {
-    auto object = controller.ask("GET", request).json();
+    auto object = thief.ask("GET", request).json();
     object.at("status").as_object()["certificate"] = certificate;
     return controller.ask("PUT", request + "/status", json::serialize(object)).code;
   };
   CHECK(sign(own) == 200);
   CHECK(sign(foreign) == 403);
   CHECK(thief.ask("GET", own).json().at_pointer("/status/certificate") == json::value(certificate));
-  CHECK(controller.ask("DELETE", own).code == 200);
+  CHECK(controller.ask("DELETE", own).code == 403);
 }
 
 }  // namespace
