@@ -1,6 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "agent/ca/keeper.h"
 
+#include <openssl/x509.h>
+
 #include <algorithm>
 #include <iterator>
 #include <random>
@@ -57,6 +59,10 @@ void Keeper::remember(const std::string& identity, Entry& entry) {
   auto key = parse_key(known->second.key);
   options_.remembered.erase(known);
   if (!chain || !key || describe(chain->front()).identity != identity) return;
+  if (X509_check_private_key(chain->front().get(), key->get()) != 1) {
+    (void)openssl_cause();
+    return;
+  }
   hold(entry, {.pair = {.certificate = chain->front(), .key = *key},
                .chain = *chain,
                .issued = not_before(chain->front()) + kBackdated});
@@ -177,6 +183,7 @@ std::vector<Problem> Keeper::problems() const {
 std::string Keeper::cause_of(const Entry& entry) const {
   if (auto obstacle = options_.issuer->obstacle(); !obstacle.empty()) return obstacle;  // said at length already
   if (!entry.problem.empty()) return entry.problem;
+  if (entry.asked) return "it was asked for, and there is no answer yet";
   return options_.issuer->trust_bundle().empty() ? "it has no authority yet"
                                                  : "its authority ends at " + time_text(options_.issuer->ends());
 }
