@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "agent/controller/policy_status.h"
 
+#include <algorithm>
 #include <boost/json/array.hpp>
 #include <boost/json/object.hpp>
 #include <utility>
@@ -23,6 +24,13 @@ const json::value* find(const json::value& value, std::string_view name) {
 
 bool is_text(const json::value* value, std::string_view text) {
   return value != nullptr && value->is_string() && std::string_view(value->get_string()) == text;
+}
+
+// Not within a character: the API server would keep another text, which would then be written again and again.
+std::string cut(const std::string& message) {
+  auto end = std::min(message.size(), kLongestMessage);
+  while (end > 0 && end < message.size() && (static_cast<unsigned char>(message[end]) & 0xc0) == 0x80) --end;
+  return message.substr(0, end);
 }
 
 // Of the same generation, where the API server keeps that.
@@ -53,11 +61,10 @@ std::optional<json::value> status_patch(const json::value& object, const std::st
   if (version == nullptr) return std::nullopt;
 
   const bool good = refusal.empty();
-  json::object wanted{
-      {"type", kAccepted},
-      {"status", good ? "True" : "False"},
-      {"reason", good ? "Accepted" : "Invalid"},
-      {"message", good ? std::string("every agent understands it") : refusal.substr(0, kLongestMessage)}};
+  json::object wanted{{"type", kAccepted},
+                      {"status", good ? "True" : "False"},
+                      {"reason", good ? "Accepted" : "Invalid"},
+                      {"message", good ? std::string("every agent understands it") : cut(refusal)}};
   json::array conditions;
   const auto* status = find(object, "status");
   const auto* present = status == nullptr ? nullptr : find(*status, "conditions");
@@ -70,8 +77,8 @@ std::optional<json::value> status_patch(const json::value& object, const std::st
       }
       if (says_the_same(condition, wanted, generation == nullptr ? 0 : *generation)) return std::nullopt;
       const auto* before = find(condition, "lastTransitionTime");
-      if (before != nullptr && before->is_string() && *find(condition, "status") == wanted.at("status"))
-        since = std::string(before->get_string());
+      const bool is_as_before = is_text(find(condition, "status"), std::string_view(wanted.at("status").as_string()));
+      if (before != nullptr && before->is_string() && is_as_before) since = std::string(before->get_string());
     }
   }
   wanted["lastTransitionTime"] = since;
