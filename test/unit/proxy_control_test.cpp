@@ -48,6 +48,7 @@ struct Scene : ProxyWorld {
 };
 
 constexpr auto kShort = std::chrono::milliseconds(200);
+constexpr std::chrono::seconds kPatience(5);  // userspace_proxy/control/worker.cpp
 
 }  // namespace
 
@@ -151,18 +152,35 @@ TEST_CASE("proxy control: without an agent connections go on, and new ones while
   // More than one thread has: what one lacks comes from the other.
   std::vector<std::pair<UniqueFd, UniqueFd>> carried;
   for (int i = 0; i < 10; ++i) carried.push_back(scene.carry());
-  int refused = 0;
-  for (int i = 0; i < 20 && refused == 0; ++i) {
-    auto more = scene.connect();
-    if (test::readable(more.get(), kShort) && end_of(more) == ECONNRESET) ++refused;
+  // When both have none left, who comes waits for the next agent.
+  std::vector<UniqueFd> more;
+  for (int i = 0; i < 20; ++i) {
+    more.push_back(scene.connect());
+    send_text(more.back(), "m");
   }
-  CHECK(refused == 1);
-  CHECK(scene.next_flags() == "UH");
-
+  CHECK(!test::readable(more.back().get(), kShort));
   auto next = scene.come_as_agent();
-  next->wait_for<worker::Want>();
-  while (test::readable(scene.server.get(), std::chrono::milliseconds(0))) accept_one(scene.server);
+  for (int i = 0; i < 20; ++i) CHECK(receive_exactly(accept_one(scene.server), 1) == "m");
   const auto again = scene.carry();
+}
+
+TEST_CASE("proxy control: who finds no socket to dial with waits for an agent that has just gone, and not for ever") {
+  Scene scene({.dials = false});
+  const auto waits = scene.connect();
+  scene.agent->wait_for<worker::Want>();
+  const auto gone = test::Clock::now();
+  scene.agent->close();
+  CHECK(end_of(waits) == ECONNRESET);
+  CHECK(test::Clock::now() - gone >= kPatience);
+  CHECK(test::Clock::now() - gone < kPatience + std::chrono::seconds(4));  // before the time to connect is over
+  const auto line = scene.next_line();
+  CHECK(line.at("flags").as_string() == "UH");
+  CHECK(line.at("details").as_string() == "no socket to dial with, and no agent to make one");
+  // Nobody is expected any more.
+  const auto late = scene.connect();
+  const auto came = test::Clock::now();
+  CHECK(end_of(late) == ECONNRESET);
+  CHECK(test::Clock::now() - came < kPatience);
 }
 
 TEST_CASE("proxy control: who finds no socket to dial with waits for one, and not for ever") {
