@@ -17,6 +17,7 @@ namespace json = boost::json;
 namespace {
 
 constexpr std::size_t kMostWorkloads = 512;
+constexpr std::size_t kLongestUid = 128;
 
 std::string decode_needed(const Field& field, std::string value) {
   if (value.empty()) field.refuse_field("missing");
@@ -28,6 +29,7 @@ model::WorkloadClaim decode_claim(const Field& field) {
   out.pod.ns = decode_needed(field["namespace"], decode_label_name(field["namespace"]));
   out.pod.name = decode_needed(field["name"], decode_name(field["name"]));
   out.uid = decode_needed(field["uid"], field["uid"].string().value_or(""));
+  if (out.uid.size() > kLongestUid) field["uid"].refuse_field("longer than 128 bytes");
   out.service_account = decode_needed(field["serviceAccount"], decode_name(field["serviceAccount"]));
   for (const auto& element : field["ips"].elements())
     if (const auto ip = decode_routable_ip(element)) out.ips.push_back(*ip);

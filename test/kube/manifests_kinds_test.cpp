@@ -13,6 +13,7 @@
 
 #include "test/kube/api_user.h"
 #include "test/kube/scene.h"
+#include "test/support/node_workloads.h"
 
 namespace underpass::test {
 namespace {
@@ -109,53 +110,10 @@ TEST_CASE("manifests: the status of a Mesh is the controller's, and its spec is 
 
 // --- NodeWorkloads ---
 
-// "uid": the same of each member but for what is in `changed`, a member with its new value or null for none.
-std::string workload(const std::string& changed = "{}", const std::string& uid = "6a1f") {
-  json::object out{{"namespace", "shop"},     {"name", "web-0"},     {"uid", uid},
-                   {"serviceAccount", "web"}, {"ips", {"10.0.0.1"}}, {"tunnel", "HBONE"}};
-  for (const auto& [key, value] : json::parse(changed).as_object()) {
-    if (value.is_null()) {
-      out.erase(key);
-    } else {
-      out[key] = value;
-    }
-  }
-  return json::serialize(out);
-}
-
-// A spec of node n1, shard 0.
-std::string with(const std::string& workloads) {
-  return R"({"node": "n1", "shard": 0, "workloads": [)" + workloads + "]}";
-}
-
-std::string many(int count) {
-  std::string out;
-  for (int i = 0; i < count; ++i) out += (i == 0 ? "" : ",") + workload("{}", "uid-" + std::to_string(i));
-  return with(out);
-}
-
-std::string node_workloads(const std::string& name, const std::string& spec) {
-  return R"({"apiVersion": "underpass.dev/v1alpha1", "kind": "NodeWorkloads", "metadata": {"name": ")" + name +
-         R"("}, "spec": )" + spec + "}";
-}
-
 TEST_CASE("manifests: good NodeWorkloads are taken") {
   if (skip_without_cluster("the schema of NodeWorkloads")) return;
   const auto admin = administrator();
-  const std::string long_name =
-      std::string(62, 'n') + "." + std::string(62, 'n') + "." + std::string(62, 'n') + "." + std::string(61, 'n');
-  const std::pair<std::string, std::string> good[] = {
-      {"n1.0", R"({"node": "n1", "shard": 0})"},
-      {"n1.15", R"({"node": "n1", "shard": 15, "workloads": []})"},
-      {"ip-10-0-0-1.ec2.internal.3", R"({"node": "ip-10-0-0-1.ec2.internal", "shard": 3})"},
-      {long_name + ".7", R"({"node": ")" + long_name + R"(", "shard": 7})"},
-      {"n1.0", with(workload())},
-      {"n1.0", with(workload(R"({"ips": ["fd00::1"]})"))},
-      {"n1.0", with(workload(R"({"ips": ["10.0.0.1", "fd00::1"], "name": "a.b"})"))},
-      {"n1.0", with(workload() + "," + workload("{}", "6a20"))},
-      {"n1.0", many(512)},
-  };
-  for (const auto& [name, spec] : good) {
+  for (const auto& [name, spec] : good_node_workloads()) {
     const auto answer = admin.ask("POST", kNodeWorkloads + kStrict + "&dryRun=All", node_workloads(name, spec));
     CHECK_MESSAGE(answer.code == 201, spec.substr(0, 200) << ": " << answer.body);
   }
@@ -164,58 +122,10 @@ TEST_CASE("manifests: good NodeWorkloads are taken") {
 TEST_CASE("manifests: bad NodeWorkloads are refused, and where") {
   if (skip_without_cluster("the schema of NodeWorkloads, bad ones")) return;
   const auto admin = administrator();
-  struct Bad {
-    std::string name;
-    std::string spec;
-    std::string at;
-  };
-  std::vector<Bad> all{
-      {"n1.1", R"({"node": "n1", "shard": 0})", "metadata.name"},
-      {"n2.0", R"({"node": "n1", "shard": 0})", "metadata.name"},
-      {"n1", R"({"node": "n1", "shard": 0})", "metadata.name"},
-      {"n1.00", R"({"node": "n1", "shard": 0})", "metadata.name"},
-      {"n1.a", R"({"node": "n1", "shard": 0})", "metadata.name"},
-      {"n1-0", R"({"node": "n1", "shard": 0})", "metadata.name"},
-      {"n1.0", R"({"shard": 0})", "spec.node"},
-      {"n1.0", R"({"node": "", "shard": 0})", "spec.node"},
-      {"n1.0", R"({"node": "N1", "shard": 0})", "spec.node"},
-      {"n1.0", R"({"node": "n1"})", "spec.shard"},
-      {"n1.16", R"({"node": "n1", "shard": 16})", "spec.shard"},
-      {"n1.-1", R"({"node": "n1", "shard": -1})", "spec.shard"},
-      {"n1.0", R"({"node": "n1", "shard": "0"})", "spec.shard"},
-      {"n1.0", R"({"node": "n1", "shard": 0, "zone": "a"})", "spec.zone"},
-      {"n1.0", with(workload() + "," + workload()), "spec.workloads[1]"},
-      {"n1.0", many(513), "spec.workloads"},
-  };
-  for (const std::string key : {"namespace", "name", "uid", "serviceAccount", "ips", "tunnel"})
-    all.push_back({"n1.0", with(workload(R"({")" + key + R"(": null})")), "spec.workloads[0]." + key});
-  const std::pair<std::string, std::string> values[] = {
-      {"namespace", R"("")"},
-      {"namespace", R"("a/b")"},
-      {"namespace", R"("a.b")"},
-      {"name", R"("")"},
-      {"name", R"("Web")"},
-      {"uid", R"("")"},
-      {"serviceAccount", R"("")"},
-      {"serviceAccount", R"("web/sa/admin")"},
-      {"serviceAccount", R"("web\n")"},
-      {"ips", "[]"},
-      {"ips", R"(["10.0.0.256"])"},
-      {"ips", R"(["10.0.0.1/32"])"},
-      {"ips", R"(["web"])"},
-      {"ips", R"(["fe80::1%eth0"])"},
-      {"ips", R"([""])"},
-      {"ips", R"(["10.0.0.1", "fd00::1", "10.0.0.2"])"},
-      {"tunnel", R"("NONE")"},
-      {"tunnel", R"("")"},
-      {"more", R"("x")"},
-  };
-  for (const auto& [key, value] : values)
-    all.push_back({"n1.0", with(workload(R"({")" + key + R"(": )" + value + "}")), "spec.workloads[0]." + key});
-  for (const auto& [name, spec, at] : all) {
-    const auto answer = admin.ask("POST", kNodeWorkloads + kStrict + "&dryRun=All", node_workloads(name, spec));
-    CHECK_MESSAGE((answer.code == 400 || answer.code == 422), spec.substr(0, 200) << ": " << answer.code);
-    CHECK_MESSAGE(answer.body.contains(at), spec.substr(0, 200) << ": " << answer.body);
+  for (const auto& bad : bad_node_workloads()) {
+    const auto answer = admin.ask("POST", kNodeWorkloads + kStrict + "&dryRun=All", node_workloads(bad.name, bad.spec));
+    CHECK_MESSAGE((answer.code == 400 || answer.code == 422), bad.spec.substr(0, 200) << ": " << answer.code);
+    CHECK_MESSAGE(answer.body.contains(bad.at), bad.spec.substr(0, 200) << ": " << answer.body);
   }
 }
 
