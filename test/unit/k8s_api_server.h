@@ -10,12 +10,14 @@
 #include <boost/asio/detached.hpp>
 #include <boost/asio/io_context.hpp>
 #include <boost/asio/ip/tcp.hpp>
+#include <boost/asio/read.hpp>
 #include <boost/asio/read_until.hpp>
 #include <boost/asio/use_awaitable.hpp>
 #include <boost/asio/write.hpp>
 #include <functional>
 #include <memory>
 #include <string>
+#include <string_view>
 #include <vector>
 
 #include "test/support/eventually.h"
@@ -45,7 +47,8 @@ inline std::string http_answer(const std::string& status, const std::string& bod
 
 class ScriptedServer {
  public:
-  // What is sent for a request's head; empty: nothing, and the connection stays. "close" in front: then it is closed.
+  // What is sent for a request: its head, and its body where it has one; empty: nothing, and the connection stays.
+  // "close" in front: then it is closed.
   using Script = std::function<std::string(const std::string& head)>;
   static constexpr std::string_view kClose = "close ";
 
@@ -86,6 +89,12 @@ class ScriptedServer {
   };
   static constexpr auto kNoThrow = asio::as_tuple(asio::use_awaitable);
 
+  static std::size_t body_size(const std::string& head) {
+    constexpr std::string_view kName = "\r\nContent-Length: ";
+    const auto at = head.find(kName);
+    return at == std::string::npos ? 0 : std::stoul(head.substr(at + kName.size()));
+  }
+
   static asio::awaitable<void> accept(std::shared_ptr<State> state) {
     for (;;) {
       auto [error, socket] = co_await state->acceptor.async_accept(kNoThrow);
@@ -103,8 +112,14 @@ class ScriptedServer {
           co_await asio::async_read_until(socket, asio::dynamic_buffer(received), "\r\n\r\n", kNoThrow);
       if (error) co_return;
       state->heads.push_back(received.substr(0, size));
-      received.erase(0, size);
-      auto answer = state->script(state->heads.back());
+      const auto whole = size + body_size(state->heads.back());
+      if (received.size() < whole) {
+        auto [short_of, more] = co_await asio::async_read(socket, asio::dynamic_buffer(received),
+                                                          asio::transfer_exactly(whole - received.size()), kNoThrow);
+        if (short_of) co_return;
+      }
+      auto answer = state->script(received.substr(0, whole));
+      received.erase(0, whole);
       const bool closes = answer.starts_with(kClose);
       if (closes) answer.erase(0, kClose.size());
       auto [problem, sent] = co_await asio::async_write(socket, asio::buffer(answer), kNoThrow);
