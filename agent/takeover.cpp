@@ -18,7 +18,6 @@
 
 namespace underpass {
 namespace asio = boost::asio;
-namespace json = boost::json;
 using Clock = std::chrono::steady_clock;
 using std::chrono::milliseconds;
 
