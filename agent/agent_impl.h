@@ -153,7 +153,7 @@ class Agent::Impl : public std::enable_shared_from_this<Agent::Impl> {
 
   std::unique_ptr<k8s::Source> source_;     // of a folder
   std::unique_ptr<Cluster> cluster_;        // or of a cluster
-  std::unique_ptr<Publishing> publishing_;  // of a cluster whose controller gives certificates
+  std::unique_ptr<Publishing> publishing_;  // of a cluster
   bool synced_ = false;                     // the source has told what there is
   std::unique_ptr<Admission> admission_;
 

@@ -71,7 +71,7 @@ Result<void> Agent::Impl::start() {
                                            const std::string& host,
                                            const IpAddress& address) { return jwks::may_dial(guard, host, address); }},
       certificate_options(), [this] { recompile(); });
-  if (options_.ask_controller) publishing_ = std::make_unique<Publishing>(cluster_->client(), options_.node_name);
+  if (cluster_) publishing_ = std::make_unique<Publishing>(cluster_->client(), options_.node_name);
   if (auto done = open_admission(); !done) return done;
   if (cluster_)
     cluster_->start();
