@@ -197,7 +197,7 @@ TEST_CASE("controllers: a slice follows its pods, an owner takes its dependents 
   KubeCluster& cluster = shared();
   const std::string web = to_yaml(pod("follow", "web", "10.1.3.1"));
   cluster.load(
-      {to_yaml(NamespaceObject{"follow"}), web,
+      {to_yaml(NamespaceObject{"follow"}), to_yaml(NodeObject{"node-a", {"192.0.2.1"}}), web,
        to_yaml(ServiceObject{.ns = "follow", .name = "web", .ports = {{.port = 80}}, .selector = {{"app", "web"}}})});
   const auto endpoints = [&] {
     return field(cluster, {"endpointslices", "-n", "follow"}, ".items[*].endpoints[*].addresses[*]");

@@ -97,6 +97,10 @@ TEST_CASE("docs: every kubectl line of the pages about Kubernetes can be run") {
   const Desk desk(cluster);
   cluster.kube.load({to_yaml(NamespaceObject{"shop"}), to_yaml(NodeObject{"docs-node", {"192.0.2.1"}}),
                      to_yaml(PodObject{.ns = "shop", .name = "web", .node = "docs-node", .ips = {"10.1.0.1"}})});
+  // What controllers of other cases have left.
+  cluster.kube.kubectl(
+      {"delete", "-n", "underpass-system", "secret/underpass-ca", "lease/underpass-controller", "--ignore-not-found"});
+  cluster.kube.kubectl({"delete", "-n", "underpass-system", "configmap/underpass-trust-bundle", "--ignore-not-found"});
   // As a controller would.
   cluster.kube.apply(
       "apiVersion: coordination.k8s.io/v1\nkind: Lease\n"
