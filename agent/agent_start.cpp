@@ -154,6 +154,7 @@ Result<void> Agent::Impl::open_dataplane() {
     if (auto done = load_identities(identity_path(options_.run_dir), policing_.numbers()); !done)
       spdlog::warn("identities-lost {}", done.error().message);
   policing_.numbers().start_after(dataplane_->greatest_identity());
+  remotes_.adopt(dataplane_->remotes().tunnelled());
   if (!tables.pods.empty()) spdlog::info("pins-adopted pods={}", tables.pods.size());
   return {};
 }

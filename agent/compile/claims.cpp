@@ -69,6 +69,14 @@ bool Claims::speaks(const model::Pod& pod) {
     if (believed->second == pod.uid) return true;
     believed_.erase(believed);
   }
+  if (const auto adopted = adopted_.find(pod.id); adopted != adopted_.end()) {
+    const bool same = std::ranges::any_of(pod.ips, [&](const auto& ip) { return adopted->second.contains(ip); });
+    adopted_.erase(adopted);
+    if (same) {
+      believed_[pod.id] = pod.uid;
+      return true;
+    }
+  }
   const auto found = claims_.find(pod.id);
   if (found == claims_.end()) return false;
   for (const auto& [name, claim] : found->second) {

@@ -18,12 +18,17 @@ namespace underpass::compile {
 
 class Claims {
  public:
+  // Those that the agent before this one believed, by what it left in the kernel.
+  void adopt(std::map<NamespacedName, std::set<IpAddress>> pods) { adopted_ = std::move(pods); }
   // The pods of whom something else is claimed than before.
   std::set<NamespacedName> update(const model::Snapshot& snapshot, const model::Changes& changes);
   // Of a pod that its labels have in the mesh.
   bool speaks(const model::Pod& pod);
   // It is gone, or not in the mesh any more.
-  void forget(const NamespacedName& pod) { believed_.erase(pod); }
+  void forget(const NamespacedName& pod) {
+    believed_.erase(pod);
+    adopted_.erase(pod);
+  }
 
  private:
   using Shard = std::shared_ptr<const model::NodeWorkloads>;
@@ -32,7 +37,8 @@ class Claims {
 
   std::map<std::string, Shard> shards_;
   std::map<NamespacedName, std::map<std::string, const model::WorkloadClaim*>> claims_;  // by shard
-  std::map<NamespacedName, std::string> believed_;                                       // UIDs
+  std::map<NamespacedName, std::set<IpAddress>> adopted_;
+  std::map<NamespacedName, std::string> believed_;  // UIDs
 };
 
 // In which of its node's NodeWorkloads a pod stands.

@@ -68,6 +68,8 @@ class RemoteCompiler {
   Update update(const model::Snapshot& snapshot, const model::Changes& changes, const std::string& node_name,
                 Compiled& compiled, IdentityNumbers& numbers);
 
+  // Before the first update; see Claims.
+  void adopt(std::map<NamespacedName, std::set<IpAddress>> pods) { words_.adopt(std::move(pods)); }
   [[nodiscard]] const Remotes& remotes() const { return remotes_; }
   // Of a row; null: none has it (any more).
   [[nodiscard]] const RemoteWorkload* find_workload(std::uint32_t number) const;

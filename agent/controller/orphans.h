@@ -21,7 +21,7 @@ class Orphans {
   void put(const std::string& name, const std::string& node) { shards_[name] = {.node = node, .since = {}}; }
   void remove(const std::string& name) { shards_.erase(name); }
 
-  // Those to be removed now; call it every few seconds, with both kinds listed.
+  // Those to be removed now, each named once; call it every few seconds, with both kinds listed.
   std::vector<std::string> due(Time now) {
     std::vector<std::string> out;
     for (auto& [name, shard] : shards_) {
@@ -32,6 +32,7 @@ class Orphans {
       else if (now - shard.since >= kPatience)
         out.push_back(name);
     }
+    for (const auto& name : out) shards_.erase(name);
     return out;
   }
 

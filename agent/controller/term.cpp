@@ -77,7 +77,7 @@ class RunningTerm : public Term {
                                             if (signer_) signer_->wake();
                                           })),
         signer_(Signer::make(io, client, {},
-                             {.authority = [this] { return pods_synced() ? authority_->authority() : nullptr; },
+                             {.authority = [this] { return may_judge() ? authority_->authority() : nullptr; },
                               .terms = [this] { return terms(); },
                               .runs = [this](const std::string& node, std::string_view ns,
                                              std::string_view account) { return pods_.runs(node, ns, account); }})),
@@ -105,7 +105,8 @@ class RunningTerm : public Term {
   [[nodiscard]] std::vector<MetricFamily> collect() const override;
 
  private:
-  [[nodiscard]] bool pods_synced() const { return pod_watch_->synced(); }
+  // Who runs where, and in which trust domain, is known.
+  [[nodiscard]] bool may_judge() const { return pod_watch_->synced() && mesh_watch_->synced(); }
 
   [[nodiscard]] SigningTerms terms() const {
     return {.agents = options_.agents, .trust_domain = trust_domain_, .longest = options_.longest_certificate};
@@ -139,30 +140,37 @@ class RunningTerm : public Term {
 
   // What the agents make of it, in its status.
   void watch_judged(const ApiKind& kind) {
-    add(kind, {.seen =
-                   [this, kind](Received&& received) {
-                     if (kind.kind == "Mesh") take_mesh(received);
-                     const auto path = status_path(kind, {received.ns, received.name});
-                     const auto object = received.object;
-                     if (object.is_null()) return;  // too large to be read
-                     const auto refusal = refusal_of(kind, std::move(received));
-                     if (auto patch = status_patch(object, refusal, std::chrono::system_clock::now()))
-                       writes_->put({.method = "PATCH", .path = path, .body = std::move(*patch)});
-                     else
-                       writes_->drop(path);
+    const bool is_mesh = kind.kind == "Mesh";
+    auto* watch = add(
+        kind, {.seen = [this, kind, is_mesh](Received&& received) { judge_object(kind, is_mesh, std::move(received)); },
+               .gone =
+                   [this, kind, is_mesh](const NamespacedName& id) {
+                     writes_->drop(status_path(kind, id));
+                     if (is_mesh) trust_domain_ = kTrustDomain;
                    },
-               .gone = [this, kind](const NamespacedName& id) { writes_->drop(status_path(kind, id)); }});
+               .changed =
+                   [this, is_mesh] {
+                     if (is_mesh) signer_->wake();
+                   }});
+    if (is_mesh) mesh_watch_ = watch;
+  }
+
+  void judge_object(const ApiKind& kind, bool is_mesh, Received&& received) {
+    const auto path = status_path(kind, {received.ns, received.name});
+    const auto object = received.object;
+    if (object.is_null()) return;  // too large to be read
+    const auto trust_domain = text_at(received, "spec", "trustDomain");
+    const auto refusal = refusal_of(kind, std::move(received));
+    // Of one that is refused the last good version stays in force.
+    if (is_mesh && refusal.empty()) trust_domain_ = trust_domain.empty() ? kTrustDomain : trust_domain;
+    if (auto patch = status_patch(object, refusal, std::chrono::system_clock::now()))
+      writes_->put({.method = "PATCH", .path = path, .body = std::move(*patch)});
+    else
+      writes_->drop(path);
   }
 
   static std::string status_path(const ApiKind& kind, const NamespacedName& id) {
     return k8s::api_path(kind, kind.versions.front(), id.ns, id.name) + "/status";
-  }
-
-  void take_mesh(const Received& mesh) {
-    if (mesh.name != "default") return;
-    const auto said = text_at(mesh, "spec", "trustDomain");
-    trust_domain_ = said.empty() ? kTrustDomain : said;
-    signer_->wake();
   }
 
   void look_for_orphans() {
@@ -189,6 +197,7 @@ class RunningTerm : public Term {
   std::unique_ptr<Signer> signer_;
   asio::steady_timer orphans_timer_;
   ObjectWatch* pod_watch_ = nullptr;
+  ObjectWatch* mesh_watch_ = nullptr;
   ObjectWatch* node_watch_ = nullptr;
   ObjectWatch* shard_watch_ = nullptr;
   std::vector<std::unique_ptr<ObjectWatch>> watches_;

@@ -59,6 +59,16 @@ std::vector<Error> RemoteTable::apply(const compile::Remotes& wanted, const comp
   return errors;
 }
 
+std::map<NamespacedName, std::set<IpAddress>> RemoteTable::tunnelled() const {
+  std::map<NamespacedName, std::set<IpAddress>> out;
+  for_each_key<up_remote_key>(fd_, [&](const auto& key) {
+    up_remote value{};
+    if (bpf_map_lookup_elem(fd_, &key, &value) != 0 || value.tunnel != UP_TUNNEL_HBONE) return;
+    out[{.ns = value.namespace_name, .name = value.name}].insert(IpAddress(key.addr));
+  });
+  return out;
+}
+
 std::uint32_t RemoteTable::greatest_identity() const {
   std::uint32_t out = 0;
   for_each_key<up_remote_key>(fd_, [&](const auto& key) {

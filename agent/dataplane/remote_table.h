@@ -21,6 +21,8 @@ class RemoteTable {
   // fit is named in the result.
   std::vector<Error> apply(const compile::Remotes& wanted, const compile::RemoteCompiler::Update& update);
 
+  // The pods that tunnels lead to, as an earlier agent left them, with their addresses.
+  [[nodiscard]] std::map<NamespacedName, std::set<IpAddress>> tunnelled() const;
   // Of all rows; 0: there are none.
   [[nodiscard]] std::uint32_t greatest_identity() const;
   [[nodiscard]] Maps::Fill fill() const;

@@ -161,7 +161,7 @@ TEST_CASE("two nodes of a cluster: no controller, no API server, agents anew: wh
   CHECK(eventually(kSoon, [&] { return nodes.a.state() == "stale"; }));
   CHECK(nodes.talk() == "");
   nodes.cluster.start_apiserver();
-  CHECK(eventually(kSoon, [&] { return nodes.a.state() == usual_state(); }));
+  CHECK(eventually(seconds(90), [&] { return nodes.a.state() == usual_state(); }));  // back-off goes up to 30 s
   nodes.run(nodes.b, "mesh", "later");
   nodes.wait_knows(nodes.a, "later");
   CHECK(nodes.talk(nodes.a.inside("late"), nodes.b.inside("later")) == "");
@@ -192,6 +192,11 @@ TEST_CASE("two nodes of a cluster: a node that lies of others' pods, or takes it
   std::this_thread::sleep_for(seconds(2));
   CHECK(TwoKubeNodes::knows(nodes.a, "server"));
   CHECK(nodes.talk() == "");
+  // Nor is it forgotten by an agent that follows.
+  nodes.a.agent.kill9();
+  nodes.a.start();
+  std::this_thread::sleep_for(seconds(2));
+  CHECK(TwoKubeNodes::knows(nodes.a, "server"));
   nodes.b.start();
   CHECK(eventually(kSoon, [&] { return shards_of(nodes.cluster, nodes.b.name()).contains("\"server\""); }));
 }

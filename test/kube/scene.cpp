@@ -75,7 +75,15 @@ MeshCluster& MeshCluster::battered() {
 fs::path MeshCluster::manifests() { return kManifests; }
 
 void MeshCluster::remove_manifests() const {
-  kube.kubectl({"delete", "-k", manifests(), "--ignore-not-found", "--timeout=60s"}, "", seconds(90));
+  kube.kubectl({"delete", "-k", manifests(), "--ignore-not-found", "--wait=false"}, "", seconds(90));
+  const std::string ns = kAgentNamespace;
+  const bool removed = eventually(seconds(30), [&] {
+    return kube.kubectl({"get", "daemonset", "-n", ns, "--ignore-not-found", "-o", "name"}).empty();
+  });
+  if (!removed) throw std::runtime_error("the DaemonSet stays");
+  // As kubelets do, without whom a Namespace waits for its Pods.
+  kube.kubectl({"delete", "pods", "--all", "-n", ns, "--force", "--grace-period=0"});
+  kube.kubectl({"wait", "--for=delete", "namespace/" + ns, "--timeout=60s"}, "", seconds(90));
 }
 
 void MeshCluster::start_apiserver() {

@@ -210,6 +210,18 @@ TEST_CASE("remotes: claims that the API's own pod does not bear out") {
   refused("another node's word", [](auto&) {}, "node-c");
 }
 
+TEST_CASE("remotes: what the agent before believed is believed, of the pod that has that address still") {
+  for (const bool same : {true, false}) {
+    CAPTURE(same);
+    Told node;
+    RemoteCompiler next;
+    next.adopt({{{"shop", "db"}, {ip(same ? "10.0.1.1" : "10.0.1.9")}}, {{"shop", "gone"}, {ip("10.0.1.7")}}});
+    auto compiled = compile_tables(node.snapshot, {}, {.node_name = "node-a"}, *std::make_unique<NamespaceIds>());
+    next.update(node.snapshot, {}, "node-a", compiled, node.policies.numbers());
+    CHECK(next.remotes().size() == (same ? 2 : 0));
+  }
+}
+
 TEST_CASE("remotes: a word that is taken back brings no plain text about, as long as the pod is in the mesh") {
   Told node;
   node.tell({node.claim()});
