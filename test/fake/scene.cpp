@@ -19,7 +19,6 @@
 namespace underpass::fake {
 namespace {
 
-constexpr const char* kNode = "node-1";
 
 double thread_seconds() {
   timespec time{};
@@ -46,12 +45,6 @@ std::optional<long> version_of(const k8s::Object& object) {
     if (!(*service)->ports.empty()) return (*service)->ports.front().port;
   }
   return std::nullopt;
-}
-
-std::string node_of(const boost::json::value& object) {
-  const auto* spec = object.as_object().if_contains("spec");
-  const auto* node = spec == nullptr ? nullptr : spec->as_object().if_contains("nodeName");
-  return node == nullptr ? "" : std::string(node->as_string());
 }
 
 bool equal(const NamespacedName&, const auto& a, const auto& b) { return a == b; }
@@ -192,7 +185,7 @@ void Scene::check_versions(const k8s::File& file) {
   }
 }
 
-std::string Scene::difference() const { return compare(*store_.snapshot(), snapshot_of(api_, kNode)); }
+std::string Scene::difference() const { return compare(*store_.snapshot(), snapshot_of(api_)); }
 
 std::string Scene::state() const {
   std::string text = difference() + (lost_ ? " (lost: " + lost_->cause + ")" : "");
@@ -219,11 +212,10 @@ k8s::KindState Scene::kind(const std::string& name) const {
   throw std::runtime_error("the source knows no kind " + name);
 }
 
-model::Snapshot snapshot_of(test::FakeApi& api, const std::string& node) {
+model::Snapshot snapshot_of(test::FakeApi& api) {
   k8s::Contents contents;
   for (const auto& kind : kKinds) {
     for (const auto& object : api.objects(kind)) {
-      if (kind == "Pod" && node_of(object) != node) continue;
       auto file = std::make_shared<k8s::File>();
       file->path = kind + std::to_string(contents.files.size());
       k8s::decode_document(object, file->path, {}, *file);

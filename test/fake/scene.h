@@ -99,7 +99,7 @@ class Scene {
 };
 
 // Expected of a source that was synced: what the objects of the fake decode to.
-model::Snapshot snapshot_of(test::FakeApi& api, const std::string& node);
+model::Snapshot snapshot_of(test::FakeApi& api);
 
 // Some objects of every kind.
 void put_some(test::FakeApi& api);

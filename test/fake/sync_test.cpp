@@ -94,7 +94,7 @@ TEST_CASE("sync: one list and one watch of each kind, and none for a change") {
     CHECK(state.lists == 1);
     CHECK(state.watches == 1);
   }
-  CHECK(scene.kind("Pod").objects == 5);
+  CHECK(scene.kind("Pod").objects == 10);  // of both nodes
   const auto asked = api.count("");
   scene.keep_all();
   for (int version = 2; version < 100; ++version) {

@@ -82,6 +82,7 @@ const std::vector<FakeResource>& fake_resources() {
       {"security.istio.io", {"v1", "v1beta1"}, "peerauthentications", "PeerAuthentication", true, true},
       {"security.istio.io", {"v1", "v1beta1"}, "requestauthentications", "RequestAuthentication", true, true},
       {"underpass.dev", {"v1alpha1"}, "meshes", "Mesh", false, true},
+      {"underpass.dev", {"v1alpha1"}, "nodeworkloads", "NodeWorkloads", false, true},
   };
   return all;
 }
