@@ -98,7 +98,7 @@ class StormScene {
     const auto end = Clock::now() + storm_time();
     for (int i = 0; Clock::now() < end; ++i) {
       api_.put(i % 2 == 0 ? endpoints({net_.at("web-1").v4}) : both());
-      api_.put(annotated(pod_object("shop", "elsewhere", "node-2", i), "n", std::to_string(i)));
+      api_.put(annotated(pod_object("away", "elsewhere", "node-2", i), "n", std::to_string(i)));
       (void)eventually(milliseconds(100), [&] { return !failure().empty(); });
     }
     stop = true;

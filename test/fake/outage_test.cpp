@@ -30,7 +30,7 @@ bool all_stale(Scene& scene) {
 }
 
 void expect_kept(Scene& scene) {
-  CHECK(scene.snapshot().pods.size() == 5);
+  CHECK(scene.snapshot().pods.size() == 10);
   CHECK(scene.snapshot().authorization_policies.size() == 1);
   CHECK_MESSAGE(scene.broken_promises().empty(), scene.broken_promises());
 }
@@ -78,7 +78,7 @@ TEST_CASE("outage: what changed meanwhile is learnt, also where the history is g
   SUBCASE("by lists") { api.forget_history(); }
   api.start();
   CHECK(scene.until_well(kPatience));
-  CHECK(scene.snapshot().pods.size() == 6);
+  CHECK(scene.snapshot().pods.size() == 11);
   CHECK_MESSAGE(scene.broken_promises().empty(), scene.broken_promises());
 }
 
@@ -96,7 +96,7 @@ TEST_CASE("outage: the server's versions begin again, as after etcd was restored
   CHECK(scene.until([&] { return scene.kind("Pod").lists > 1; }));
   api.behave();
   CHECK(scene.until_well(kPatience));
-  CHECK(scene.snapshot().pods.size() == 6);
+  CHECK(scene.snapshot().pods.size() == 11);
   CHECK_MESSAGE(scene.broken_promises().empty(), scene.broken_promises());
 }
 
