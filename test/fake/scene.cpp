@@ -19,7 +19,6 @@
 namespace underpass::fake {
 namespace {
 
-
 double thread_seconds() {
   timespec time{};
   ::clock_gettime(CLOCK_THREAD_CPUTIME_ID, &time);
