@@ -13,8 +13,8 @@ void PodIndex::reduce(k8s::Received& received) {
   k8s::Findings ignored;
   const k8s::Field root(received.object, ignored);
   for (const char* name : {"nodeName", "serviceAccountName"})
-    if (auto text = root["spec"][name].string()) spec[name] = std::move(*text);
-  if (auto phase = root["status"]["phase"].string()) status["phase"] = std::move(*phase);
+    if (const auto text = root["spec"][name].string()) spec[name] = *text;
+  if (const auto phase = root["status"]["phase"].string()) status["phase"] = *phase;
   received.object = boost::json::object{{"spec", std::move(spec)}, {"status", std::move(status)}};
 }
 
