@@ -208,7 +208,7 @@ TEST_CASE("trouble: a list of 200 that is empty is believed") {
   for (int i = 0; i < 5; ++i) api.misbehave(Fault::watch(What::kEnd).at(kPods));
   api.misbehave(Fault::empty_list(200).at(kPods));
   api.forget_history();
-  api.put(pod_object("shop", "far-0", "node-2", 2));
+  api.put(account_object("shop", "later"));  // of a kind that nobody watches
   api.forget_history();
   api.reset_connections();
   CHECK(scene.until([&] { return scene.snapshot().pods.empty(); }));
@@ -223,7 +223,7 @@ TEST_CASE("trouble: a relist in which nothing changed tells nothing new") {
   REQUIRE(scene.until_well());
   scene.keep_all();
   const auto lists = scene.kind("EndpointSlice").lists;
-  api.put(pod_object("shop", "far-0", "node-2", 2));
+  api.put(account_object("shop", "later"));
   api.forget_history();
   api.reset_connections();
   CHECK(scene.until([&] { return scene.kind("EndpointSlice").lists > lists; }));

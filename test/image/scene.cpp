@@ -55,9 +55,9 @@ std::string problem_of_containers() {
 
 MadeImage make_image(const fs::path& archive) {
   MadeImage made{.archive = archive, .bill = fs::path(archive).replace_extension(".spdx.json"), .words = ""};
-  made.words = run_ok(
-      {.argv = {UNDERPASS_SOURCE_DIR "/scripts/image", "--bin", built_program("").string(), "--out", archive.string()}},
-      seconds(240));
+  made.words = run_ok({.argv = {std::string(UNDERPASS_SOURCE_DIR) + "/scripts/image", "--bin",
+                                built_program("").string(), "--out", archive.string()}},
+                      seconds(240));
   return made;
 }
 
