@@ -21,6 +21,7 @@ namespace {
 constexpr auto kTick = std::chrono::seconds(1);
 // Workers of an earlier agent have said by then what they have.
 constexpr std::chrono::seconds kMigration(2);
+constexpr std::chrono::seconds kWithdrawal(3);
 constexpr std::chrono::seconds kRemoval(15);  // well within the 30 s that the kubelet gives
 
 }  // namespace
@@ -43,11 +44,17 @@ void Agent::Impl::leave(std::function<void()> done) {
   if (!cluster_ || !cluster_->removed()) return done();
   spdlog::info("removing reason=\"the DaemonSet is deleted\"");
   if (std::exchange(admission_, nullptr)) Admission::uninstall(admission_options());
-  auto remove = [this, done = std::move(done)]() mutable { detaching_.remove(pin_dir(), kRemoval, std::move(done)); };
-  if (const auto publishing = std::exchange(publishing_, nullptr))
-    publishing->withdraw(*store_.snapshot(), std::move(remove));
-  else
-    remove();
+  const auto publishing = std::exchange(publishing_, nullptr);
+  if (!publishing) return detaching_.remove(pin_dir(), kRemoval, std::move(done));
+  // The API server may not answer: the node is left clean all the same.
+  const auto first = std::make_shared<std::function<void()>>(
+      [this, done = std::move(done)]() mutable { detaching_.remove(pin_dir(), kRemoval, std::move(done)); });
+  const auto once = [first] {
+    if (const auto remove = std::exchange(*first, nullptr)) remove();
+  };
+  publishing->withdraw(*store_.snapshot(), once);
+  const auto patience = std::make_shared<boost::asio::steady_timer>(io_, kWithdrawal);
+  patience->async_wait([patience, once](const boost::system::error_code& /*error*/) { once(); });
 }
 
 void Agent::Impl::take(const k8s::Contents& contents) {
@@ -242,12 +249,11 @@ void Agent::Impl::complete_migration() {
   const auto now = std::chrono::steady_clock::now();
   if (!filled_) filled_ = now;
   if (now - *filled_ < kMigration) return;
-  if (auto done = dataplane_->complete(); !done) {
-    spdlog::error("migration-failed {}", done.error().message);
-    problems_.push_back(done.error().message);
-  } else {
-    spdlog::info("pins-migrated note=\"from an earlier layout; connections that there were go on as plain TCP\"");
-  }
+  const auto done = dataplane_->complete();
+  if (!done && done.error().message != migration_problem_) spdlog::error("migration-failed {}", done.error().message);
+  migration_problem_ = done ? "" : done.error().message;
+  if (!done) return;  // until the next tick
+  spdlog::info("pins-migrated note=\"from an earlier layout; connections that there were go on as plain TCP\"");
   filled_.reset();
   update_tables();
 }

@@ -38,6 +38,8 @@ std::string Agent::Impl::auto_problem() const {
 std::vector<std::string> Agent::Impl::reasons() {
   std::vector<std::string> out = problems_;
   if (!tick_problem_.empty()) out.push_back(tick_problem_);
+  if (!migration_problem_.empty())
+    out.push_back("an earlier agent's programs are still attached: " + migration_problem_);
   if (!save_problem_.empty()) out.push_back("what is learned is not kept: " + save_problem_);
   const auto& marker = detaching_.marker();
   if (marker.detached()) out.push_back("detached from the node since " + marker.since + ": " + attach_remedy());

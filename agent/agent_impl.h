@@ -148,6 +148,7 @@ class Agent::Impl : public std::enable_shared_from_this<Agent::Impl> {
   std::optional<std::chrono::steady_clock::time_point> filled_;  // since when all tables are, where maps migrate
   std::vector<std::string> problems_;                            // rows that did not fit
   std::string tick_problem_;
+  std::string migration_problem_;  // why an earlier agent's programs are still attached
   Serving serving_;
   std::unique_ptr<Proxying> proxying_;
 

@@ -280,18 +280,11 @@ Detaching::Hooks Agent::Impl::detaching_hooks() {
 }
 
 Result<void> Agent::Impl::open_http() {
-  const auto listen = [this](const char* flag, const std::string& at,
-                             admin::Pages pages) -> Result<std::unique_ptr<admin::HttpServer>> {
-    auto host_port = admin::parse_host_port(at);
-    if (!host_port) return fail_in(flag, host_port.error());
-    auto server = admin::HttpServer::listen(io_, *host_port, std::move(pages));
-    if (!server) return fail_in(flag, server.error());
-    return std::move(*server);
-  };
-  auto metrics = listen("--metrics", options_.metrics, admin::metrics_pages([this] { return collect(); }));
+  auto metrics =
+      admin::listen_at(io_, "--metrics", options_.metrics, admin::metrics_pages([this] { return collect(); }));
   if (!metrics) return std::unexpected(metrics.error());
   metrics_ = std::move(*metrics);
-  auto ready = listen("--ready", options_.ready, admin::ready_pages([this] { return not_ready(); }));
+  auto ready = admin::listen_at(io_, "--ready", options_.ready, admin::ready_pages([this] { return not_ready(); }));
   if (!ready) return std::unexpected(ready.error());
   ready_ = std::move(*ready);
   return {};

@@ -25,9 +25,6 @@ using Clock = std::chrono::steady_clock;
 
 namespace {
 
-constexpr const char* kRequests = "/apis/certificates.k8s.io/v1/certificatesigningrequests";
-constexpr const char* kSigner = "underpass.dev/workload";
-constexpr const char* kBundleKey = "root-cert.pem";
 constexpr std::size_t kAtOnce = 16;
 constexpr unsigned kNotFound = 404;
 
@@ -38,20 +35,15 @@ std::string text_at(const json::value& object, std::initializer_list<std::string
   return at.string().value_or("");
 }
 
-std::string cause_of(const k8s::ApiAnswer& answer) {
-  const auto message = text_at(answer.body, {"message"});
-  return std::to_string(answer.status) + " " + answer.reason + (message.empty() ? "" : ": " + message);
-}
-
 json::value request_object(const ca::Request& request, std::chrono::seconds lasts) {
   return json::object{{"apiVersion", "certificates.k8s.io/v1"},
                       {"kind", "CertificateSigningRequest"},
                       {"metadata", {{"generateName", "underpass-"}}},
                       {"spec",
                        {{"request", k8s::encode_base64(request.pem)},
-                        {"signerName", kSigner},
+                        {"signerName", ca::kSignerName},
                         {"expirationSeconds", lasts.count()},
-                        {"usages", {"digital signature", "client auth", "server auth"}}}}};
+                        {"usages", json::array(ca::kUsages.begin(), ca::kUsages.end())}}}};
 }
 
 struct Asked {
@@ -122,7 +114,7 @@ class ClusterIssuer : public ca::Issuer {
     if (!request) return done(std::unexpected(request.error()));
     auto asked = std::make_shared<Asked>(io_, identity, std::move(*request), std::move(done));
     asked_.push_back(asked);
-    client_.request("POST", kRequests, request_object(asked->request, options_.svid_life),
+    client_.request("POST", ca::kRequestsPath, request_object(asked->request, options_.svid_life),
                     [this, weak = std::weak_ptr(asked)](const Result<k8s::ApiAnswer>& answer) {
                       if (const auto one = weak.lock()) created(one, answer);
                     });
@@ -159,14 +151,14 @@ class ClusterIssuer : public ca::Issuer {
 
   void take_map(const k8s::Received& received) {
     k8s::Findings ignored;
-    const auto bundle = k8s::Field(received.object, ignored)["data"][kBundleKey].string();
-    const auto taken = bundle ? take_bundle(*bundle) : fail("data: has no " + std::string(kBundleKey));
+    const auto bundle = k8s::Field(received.object, ignored)["data"][ca::kRootCert].string();
+    const auto taken = bundle ? take_bundle(*bundle) : fail("data: has no " + std::string(ca::kRootCert));
     problem_ = taken ? "" : map_name() + ": " + taken.error().message;
   }
 
   Result<void> take_bundle(const std::string& text) {
     auto roots = ca::parse_certificates(text);
-    if (!roots) return fail_in(kBundleKey, roots.error());
+    if (!roots) return fail_in(ca::kRootCert, roots.error());
     auto bundle = ca::to_pem(*roots);
     if (bundle == bundle_) return {};
     if (!bundle_.empty()) news_.push_back("trust-bundle-changed from=\"" + map_name() + "\"");
@@ -178,7 +170,8 @@ class ClusterIssuer : public ca::Issuer {
 
   void created(const AskedPtr& asked, const Result<k8s::ApiAnswer>& answer) {
     if (!answer) return end(asked, fail_in("create certificatesigningrequests", answer.error()));
-    if (answer->status / 100 != 2) return end(asked, fail("create certificatesigningrequests: " + cause_of(*answer)));
+    if (answer->status / 100 != 2)
+      return end(asked, fail("create certificatesigningrequests: " + k8s::describe(*answer)));
     asked->name = text_at(answer->body, {"metadata", "name"});
     asked->pause = options_.first_look;
     wait(asked);
@@ -190,7 +183,7 @@ class ClusterIssuer : public ca::Issuer {
     asked->timer.async_wait([this, weak = std::weak_ptr(asked)](const boost::system::error_code& error) {
       const auto one = weak.lock();
       if (error || !one) return;
-      client_.request("GET", std::string(kRequests) + "/" + one->name, nullptr,
+      client_.request("GET", std::string(ca::kRequestsPath) + "/" + one->name, nullptr,
                       [this, weak](const Result<k8s::ApiAnswer>& answer) {
                         if (const auto same = weak.lock()) seen(same, answer);
                       });
@@ -201,7 +194,7 @@ class ClusterIssuer : public ca::Issuer {
     const std::string what = "CertificateSigningRequest " + asked->name;
     if (answer && answer->status == kNotFound) return end(asked, fail(what + ": is gone without an answer"));
     asked->problem = !answer                     ? answer.error().message
-                     : answer->status / 100 != 2 ? "get certificatesigningrequests: " + cause_of(*answer)
+                     : answer->status / 100 != 2 ? "get certificatesigningrequests: " + k8s::describe(*answer)
                                                  : "";
     if (!asked->problem.empty()) return wait(asked);
     k8s::Findings ignored;

@@ -86,23 +86,12 @@ void describe(CLI::App& app, ControllerOptions& options) {
                  "NAMESPACE/NAME of the agents' service account: for nobody else is signed. Default: underpass-agent "
                  "in the --namespace.")
       ->check(is_namespaced_name, "name");
-  app.add_option("--certificate-lifetime", options.certificate_lifetime,
-                 "How long a certificate is valid at most: 24h, 90m, 30s.")
-      ->default_str("24h")
-      ->transform(CLI::AsNumberWithUnit(kTimeUnits, CLI::AsNumberWithUnit::CASE_SENSITIVE))
-      ->check(CLI::Range(kShortestLifetime, kLongestLifetime));
-  app.add_option("--root-overlap", options.root_overlap,
-                 "For how long a new root of the mesh's own authority is known before it signs.")
-      ->default_str("60s")
-      ->transform(CLI::AsNumberWithUnit(kTimeUnits, CLI::AsNumberWithUnit::CASE_SENSITIVE))
-      ->check(CLI::Range(std::int64_t{1}, kLongestLifetime));
-  app.add_option("--metrics", options.metrics, "HOST:PORT for Prometheus, path /metrics; port 0: any.")
-      ->capture_default_str();
-  app.add_option("--ready", options.ready, "HOST:PORT for probes, paths /healthz/ready and /healthz/live; port 0: any.")
-      ->capture_default_str();
-  app.add_option("--log-level", options.log_level, "error, warn, info or debug.")
-      ->capture_default_str()
-      ->check(CLI::IsMember({"error", "warn", "info", "debug"}));
+  add_seconds(app, "--certificate-lifetime", options.certificate_lifetime, "24h", kShortestLifetime,
+              "How long a certificate is valid at most: 24h, 90m, 30s.");
+  add_seconds(app, "--root-overlap", options.root_overlap, "60s", 1,
+              "For how long a new root of the mesh's own authority is known before it signs.");
+  add_ports(app, options.metrics, options.ready);
+  add_log_level(app, options.log_level);
   app.footer("Exit codes: 0 stopped by a signal, 1 could not start, 2 usage.");
 }
 
@@ -171,18 +160,11 @@ class Controller {
   }
 
   Result<void> open_http() {
-    const auto listen = [this](const char* flag, const std::string& at,
-                               admin::Pages pages) -> Result<std::unique_ptr<admin::HttpServer>> {
-      auto place = admin::parse_host_port(at);
-      if (!place) return fail_in(flag, place.error());
-      auto server = admin::HttpServer::listen(io_, *place, std::move(pages));
-      if (!server) return fail_in(flag, server.error());
-      return server;
-    };
-    auto metrics = listen("--metrics", options_.metrics, admin::metrics_pages([this] { return collect(); }));
+    auto metrics =
+        admin::listen_at(io_, "--metrics", options_.metrics, admin::metrics_pages([this] { return collect(); }));
     if (!metrics) return std::unexpected(metrics.error());
     metrics_ = std::move(*metrics);
-    auto ready = listen("--ready", options_.ready, admin::ready_pages([this] { return not_ready(); }));
+    auto ready = admin::listen_at(io_, "--ready", options_.ready, admin::ready_pages([this] { return not_ready(); }));
     if (!ready) return std::unexpected(ready.error());
     ready_ = std::move(*ready);
     return {};

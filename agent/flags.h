@@ -6,6 +6,7 @@
 #include <spdlog/spdlog.h>
 #include <unistd.h>
 
+#include <CLI/CLI.hpp>
 #include <array>
 #include <cstdint>
 #include <map>
@@ -25,6 +26,27 @@ inline constexpr std::int64_t kLongestLifetime = 30LL * 24 * 3600;
 inline std::string host_name() {
   std::array<char, 256> name{};
   return ::gethostname(name.data(), name.size() - 1) == 0 ? name.data() : "localhost";
+}
+
+// "24h", "90m", "30s", as seconds; `unset`: what --help says of one that is not given.
+inline void add_seconds(CLI::App& app, const std::string& name, std::int64_t& seconds, const std::string& unset,
+                        std::int64_t least, const std::string& help) {
+  app.add_option(name, seconds, help)
+      ->default_str(unset)
+      ->transform(CLI::AsNumberWithUnit(kTimeUnits, CLI::AsNumberWithUnit::CASE_SENSITIVE))
+      ->check(CLI::Range(least, kLongestLifetime));
+}
+
+inline void add_ports(CLI::App& app, std::string& metrics, std::string& ready) {
+  app.add_option("--metrics", metrics, "HOST:PORT for Prometheus, path /metrics; port 0: any.")->capture_default_str();
+  app.add_option("--ready", ready, "HOST:PORT for probes, paths /healthz/ready and /healthz/live; port 0: any.")
+      ->capture_default_str();
+}
+
+inline void add_log_level(CLI::App& app, std::string& level) {
+  app.add_option("--log-level", level, "error, warn, info or debug.")
+      ->capture_default_str()
+      ->check(CLI::IsMember({"error", "warn", "info", "debug"}));
 }
 
 // For CLI11: what is wrong with a text that must be NAMESPACE/NAME.

@@ -2,7 +2,6 @@
 #include "agent/identity_file.h"
 
 #include <boost/json/object.hpp>
-#include <boost/json/parse.hpp>
 #include <boost/json/serialize.hpp>
 #include <cstdint>
 #include <limits>
@@ -11,6 +10,7 @@
 #include <utility>
 
 #include "agent/state/state_file.h"
+#include "underpass/strict_json.h"
 
 namespace underpass {
 namespace json = boost::json;
@@ -18,28 +18,28 @@ namespace json = boost::json;
 namespace {
 
 constexpr std::size_t kLongest = std::size_t{64} << 20;
-constexpr std::int64_t kVersion = 1;
+constexpr std::uint64_t kVersion = 1;
 
 Result<std::map<NamespacedName, std::uint32_t>> decode(std::string_view text) {
-  json::error_code error;
-  const auto root = json::parse(text, error);
-  const auto* fields = root.if_object();
-  if (error || fields == nullptr) return fail("not a JSON object");
-  const auto* version = fields->if_contains("version");
-  if (version == nullptr || *version != json::value(kVersion)) return fail("version: not 1");
-  const auto* accounts = fields->if_contains("accounts");
-  if (accounts == nullptr || !accounts->is_object()) return fail("accounts: not an object");
+  const auto value = strict_json::parse(text);
+  if (!value) return std::unexpected(value.error());
   std::map<NamespacedName, std::uint32_t> out;
-  std::set<std::int64_t> seen;
-  for (const auto& [name, value] : accounts->get_object()) {
-    const std::string account = name;
+  std::set<std::uint32_t> seen;
+  strict_json::Problem problem;
+  strict_json::Object root(*value, "", problem);
+  root.number("version", kVersion, kVersion);
+  root.map("accounts", [&](std::string_view account, const json::value& held, const std::string& at) {
+    const auto number = strict_json::whole_number(held);
     const auto slash = account.find('/');
-    const auto* number = value.if_int64();
-    if (slash == std::string::npos || number == nullptr || *number < UP_IDENTITY_FIRST_ACCOUNT ||
-        *number > std::numeric_limits<std::uint32_t>::max() || !seen.insert(*number).second)
-      return fail("accounts[" + account + "]: no number, or another's");
-    out[{.ns = account.substr(0, slash), .name = account.substr(slash + 1)}] = static_cast<std::uint32_t>(*number);
-  }
+    if (slash == std::string_view::npos) return problem.add(at, "not NAMESPACE/NAME");
+    if (!number || *number < UP_IDENTITY_FIRST_ACCOUNT || *number > std::numeric_limits<std::uint32_t>::max())
+      return problem.add(at, "no number of an account");
+    const auto identity = static_cast<std::uint32_t>(*number);
+    if (!seen.insert(identity).second) return problem.add(at, std::to_string(identity) + " is another's, too");
+    out[{.ns = std::string(account.substr(0, slash)), .name = std::string(account.substr(slash + 1))}] = identity;
+  });
+  root.end();
+  if (problem) return fail(problem.message());
   return out;
 }
 

@@ -26,6 +26,7 @@ const std::map<std::string, underpass::dataplane::Watchpoints> kWatchpoints{
     {"auto", underpass::dataplane::Watchpoints::kAuto},
     {"always", underpass::dataplane::Watchpoints::kAlways},
     {"never", underpass::dataplane::Watchpoints::kNever}};
+constexpr const char* kWithoutAgent = "note=\"this node has no agent until one is started\"";
 constexpr std::string_view kDir = "dir:";
 constexpr std::string_view kKubernetes = "kubernetes";
 
@@ -127,21 +128,12 @@ void describe(CLI::App& app, underpass::AgentOptions& options, Given& given) {
       "--ca-dir", options.ca_dir,
       "With --ca folder, the certificate authority of the mesh: an operator's files, or made here when it is "
       "first needed. Agents of one mesh may share it. Default: ca in the --state-dir.");
-  app.add_option("--certificate-lifetime", given.certificate_lifetime,
-                 "How long the certificate of a pod is valid, the same for all agents: 12h, 90m, 30s. It is renewed at "
-                 "half of that.")
-      ->default_str("24h")
-      ->transform(CLI::AsNumberWithUnit(underpass::kTimeUnits, CLI::AsNumberWithUnit::CASE_SENSITIVE))
-      ->check(CLI::Range(underpass::kShortestLifetime, underpass::kLongestLifetime));
-  app.add_option("--root-overlap", given.root_overlap,
-                 "For how long a new root of the mesh's own authority is known before it signs.")
-      ->default_str("60s")
-      ->transform(CLI::AsNumberWithUnit(underpass::kTimeUnits, CLI::AsNumberWithUnit::CASE_SENSITIVE))
-      ->check(CLI::Range(std::int64_t{1}, underpass::kLongestLifetime));
-  app.add_option("--metrics", options.metrics, "HOST:PORT for Prometheus, path /metrics; port 0: any.")
-      ->capture_default_str();
-  app.add_option("--ready", options.ready, "HOST:PORT for probes, paths /healthz/ready and /healthz/live; port 0: any.")
-      ->capture_default_str();
+  underpass::add_seconds(app, "--certificate-lifetime", given.certificate_lifetime, "24h", underpass::kShortestLifetime,
+                         "How long the certificate of a pod is valid, the same for all agents: 12h, 90m, 30s. It is "
+                         "renewed at half of that.");
+  underpass::add_seconds(app, "--root-overlap", given.root_overlap, "60s", 1,
+                         "For how long a new root of the mesh's own authority is known before it signs.");
+  underpass::add_ports(app, options.metrics, options.ready);
   app.add_option("--node-budget", options.node_budget,
                  "Bytes that the queues of all short-circuited connections may hold; one pod may have a quarter. "
                  "Default: the smaller of a quarter of the kernel's low mark for TCP memory and 1/64 of RAM.")
@@ -159,9 +151,7 @@ void describe(CLI::App& app, underpass::AgentOptions& options, Given& given) {
          "then).")
       ->transform(CLI::CheckedTransformer(kWatchpoints))
       ->default_str("auto");
-  app.add_option("--log-level", given.log_level, "error, warn, info or debug.")
-      ->capture_default_str()
-      ->check(CLI::IsMember({"error", "warn", "info", "debug"}));
+  underpass::add_log_level(app, given.log_level);
   app.footer(
       "Exit codes: 0 stopped by a signal, 1 could not start, 2 usage.\n"
       "Several agents can share a machine if each has its own --node-name, --cgroup-root, --bpffs subfolder, "
@@ -205,8 +195,10 @@ class Process {
     agent_ = std::move(*agent);
   }
 
-  void fail(const std::string& why) {
-    spdlog::error("start-failed {}", why);
+  void fail(const std::string& why) { end("start-failed", why); }
+
+  void end(const char* event, const std::string& why) {
+    spdlog::error("{} {}", event, why);
     code_ = underpass::kStartFailure;
     io_.stop();
   }
@@ -223,8 +215,8 @@ class Process {
   // Idle from now on. Without its successor this node would have no agent: whoever started this one starts it again.
   void retire(int successor) {
     agent_.reset();
-    successor_ = underpass::Successor::watch(io_, successor, [this] { fail("the agent that took over has ended"); });
-    if (!successor_) return fail("the agent that took over is not there");
+    successor_ = underpass::Successor::watch(io_, successor, [this] { end("successor-ended", kWithoutAgent); });
+    if (!successor_) return end("successor-ended", kWithoutAgent);
     spdlog::info("retired successor={}", successor);
   }
 

@@ -10,7 +10,7 @@
 #include <utility>
 
 #include "agent/compile/claims.h"
-#include "agent/k8s/field.h"
+#include "agent/k8s/api/api_kind.h"
 
 namespace underpass {
 namespace json = boost::json;
@@ -18,12 +18,16 @@ using Clock = std::chrono::steady_clock;
 
 namespace {
 
-constexpr const char* kVersion = "underpass.dev/v1alpha1";
-constexpr const char* kCollection = "/apis/underpass.dev/v1alpha1/nodeworkloads";
 constexpr unsigned kNotFound = 404;
 
-json::value shard_object(const std::string& node, std::uint32_t shard,
+std::string path_of(const std::string& name) {
+  const auto kind = k8s::node_workloads_kind();
+  return k8s::api_path(kind, kind.versions.front(), "", name);
+}
+
+json::value shard_object(const std::string& name, const std::string& node, std::uint32_t shard,
                          const std::vector<model::WorkloadClaim>& workloads) {
+  const auto kind = k8s::node_workloads_kind();
   json::array list;
   for (const auto& one : workloads) {
     json::array ips;
@@ -35,9 +39,9 @@ json::value shard_object(const std::string& node, std::uint32_t shard,
                                 {"ips", std::move(ips)},
                                 {"tunnel", "HBONE"}});
   }
-  return json::object{{"apiVersion", kVersion},
-                      {"kind", "NodeWorkloads"},
-                      {"metadata", {{"name", node + "." + std::to_string(shard)}}},
+  return json::object{{"apiVersion", kind.group + "/" + kind.versions.front()},
+                      {"kind", kind.kind},
+                      {"metadata", {{"name", name}}},
                       {"spec", {{"node", node}, {"shard", shard}, {"workloads", std::move(list)}}}};
 }
 
@@ -77,6 +81,8 @@ struct Publishing::State : std::enable_shared_from_this<State> {
     Clock::time_point not_before;
   };
 
+  [[nodiscard]] std::string name_of(std::uint32_t number) const { return node + "." + std::to_string(number); }
+
   [[nodiscard]] std::vector<model::WorkloadClaim> present(const Shard& shard) const {
     auto out = shard.sent ? *shard.sent : (shard.seen ? shard.seen->workloads : std::vector<model::WorkloadClaim>());
     sort(out);
@@ -85,7 +91,7 @@ struct Publishing::State : std::enable_shared_from_this<State> {
 
   void look(const model::Snapshot& snapshot) {
     for (std::uint32_t number = 0; number < model::kWorkloadShards; ++number) {
-      const auto found = snapshot.node_workloads.find(node + "." + std::to_string(number));
+      const auto found = snapshot.node_workloads.find(name_of(number));
       const auto now = found == snapshot.node_workloads.end() ? nullptr : found->second;
       auto& shard = shards[number];
       if (now == shard.seen) continue;
@@ -96,9 +102,9 @@ struct Publishing::State : std::enable_shared_from_this<State> {
 
   void write(std::uint32_t number, Shard& shard, std::vector<model::WorkloadClaim> workloads) {
     shard.busy = true;
-    const auto path = std::string(kCollection) + "/" + node + "." + std::to_string(number);
+    const auto path = path_of(name_of(number));
     const bool gone = workloads.empty();
-    const auto body = gone ? json::value() : shard_object(node, number, workloads);
+    const auto body = gone ? json::value() : shard_object(name_of(number), node, number, workloads);
     client.request(gone ? "DELETE" : "APPLY",
                    gone ? path : path + "?fieldManager=underpass-agent&force=true&fieldValidation=Ignore", body,
                    [weak = weak_from_this(), number, workloads = std::move(workloads)](const auto& answer) {
@@ -119,12 +125,8 @@ struct Publishing::State : std::enable_shared_from_this<State> {
       return;
     }
     shard.not_before = Clock::now() + shard.backoff.next(answer ? answer->retry_after : std::nullopt);
-    std::string now = !answer ? answer.error().message : std::to_string(answer->status) + " " + answer->reason;
-    if (answer) {
-      k8s::Findings ignored;
-      now += ": " + k8s::Field(answer->body, ignored)["message"].string().value_or("");
-    }
-    now = "NodeWorkloads " + node + "." + std::to_string(number) + ": " + now;
+    std::string now =
+        "NodeWorkloads " + name_of(number) + ": " + (answer ? k8s::describe(*answer) : answer.error().message);
     if (now != problem) spdlog::warn("publish-failed reason=\"{}\"", now);
     problem = std::move(now);
   }
@@ -166,7 +168,7 @@ void Publishing::withdraw(const model::Snapshot& snapshot, std::function<void()>
   for (const auto& [number, shard] : state.shards) {
     if (!shard.seen && !shard.sent) continue;
     ++*left;
-    state.client.request("DELETE", std::string(kCollection) + "/" + state.node + "." + std::to_string(number), nullptr,
+    state.client.request("DELETE", path_of(state.name_of(number)), nullptr,
                          [one_less](const Result<k8s::ApiAnswer>& /*answer*/) { one_less(); });
   }
   one_less();

@@ -257,4 +257,13 @@ HttpServer::~HttpServer() {
 
 const HostPort& HttpServer::local() const { return state_->local; }
 
+Result<std::unique_ptr<HttpServer>> listen_at(asio::io_context& io, const char* flag, const std::string& at,
+                                              Pages pages) {
+  const auto place = parse_host_port(at);
+  if (!place) return fail_in(flag, place.error());
+  auto server = HttpServer::listen(io, *place, std::move(pages));
+  if (!server) return fail_in(flag, server.error());
+  return server;
+}
+
 }  // namespace underpass::admin

@@ -78,4 +78,8 @@ class HttpServer {
   std::shared_ptr<State> state_;
 };
 
+// At what a flag says, by which errors name it: "--metrics", "0.0.0.0:15020".
+Result<std::unique_ptr<HttpServer>> listen_at(boost::asio::io_context& io, const char* flag, const std::string& at,
+                                              Pages pages);
+
 }  // namespace underpass::admin

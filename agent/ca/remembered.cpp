@@ -4,14 +4,13 @@
 #include <sys/stat.h>
 
 #include <boost/json/object.hpp>
-#include <boost/json/parse.hpp>
 #include <boost/json/serialize.hpp>
 #include <cstdint>
-#include <optional>
 #include <string_view>
 #include <utility>
 
 #include "agent/state/state_file.h"
+#include "underpass/strict_json.h"
 
 namespace underpass::ca {
 namespace json = boost::json;
@@ -19,32 +18,23 @@ namespace json = boost::json;
 namespace {
 
 constexpr std::size_t kLongest = std::size_t{16} << 20;  // some thousand certificates
-constexpr std::int64_t kVersion = 1;
-
-std::optional<std::string> text_of(const json::value& value, std::string_view name) {
-  const auto* object = value.if_object();
-  const auto* found = object == nullptr ? nullptr : object->if_contains(name);
-  if (found == nullptr || !found->is_string()) return std::nullopt;
-  return std::string(found->get_string());
-}
+constexpr std::uint64_t kVersion = 1;
 
 Result<Remembered> decode(std::string_view text) {
-  json::error_code error;
-  const auto root = json::parse(text, error);
-  const auto* fields = root.if_object();
-  if (error || fields == nullptr) return fail("not a JSON object");
-  const auto* version = fields->if_contains("version");
-  if (version == nullptr || *version != json::value(kVersion)) return fail("version: not 1");
-  auto bundle = text_of(root, "trustBundle");
-  if (!bundle) return fail("trustBundle: not a text");
-  const auto* list = fields->if_contains("certificates");
-  if (list == nullptr || !list->is_object()) return fail("certificates: not an object");
-  Remembered out{.trust_bundle = std::move(*bundle), .certificates = {}};
-  for (const auto& [identity, one] : list->get_object()) {
-    auto chain = text_of(one, "chain"), key = text_of(one, "key");
-    if (!chain || !key) return fail("certificates[" + std::string(identity) + "]: has no chain or no key");
-    out.certificates[identity] = {.chain = std::move(*chain), .key = std::move(*key)};
-  }
+  const auto value = strict_json::parse(text);
+  if (!value) return std::unexpected(value.error());
+  Remembered out;
+  strict_json::Problem problem;
+  strict_json::Object root(*value, "", problem);
+  root.number("version", kVersion, kVersion);
+  out.trust_bundle = root.string("trustBundle");
+  root.map("certificates", [&](std::string_view identity, const json::value& held, const std::string& at) {
+    strict_json::Object one(held, at, problem);
+    out.certificates[std::string(identity)] = {.chain = one.string("chain"), .key = one.string("key")};
+    one.end();
+  });
+  root.end();
+  if (problem) return fail(problem.message());
   return out;
 }
 

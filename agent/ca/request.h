@@ -4,6 +4,7 @@
 // certificate.
 #pragma once
 
+#include <array>
 #include <string>
 #include <string_view>
 
@@ -11,6 +12,12 @@
 #include "underpass/result.h"
 
 namespace underpass::ca {
+
+// As what they are asked for in a cluster: CertificateSigningRequests (certificates.k8s.io/v1) to this signer, with
+// these usages, what an SVID is good for, no more and no less.
+inline constexpr const char* kRequestsPath = "/apis/certificates.k8s.io/v1/certificatesigningrequests";
+inline constexpr const char* kSignerName = "underpass.dev/workload";
+inline constexpr std::array kUsages{"digital signature", "client auth", "server auth"};
 
 struct Request {
   KeyPtr key;       // new, P-256

@@ -3,8 +3,6 @@
 
 #include <utility>
 
-#include "agent/k8s/field.h"
-
 namespace underpass::controller {
 
 std::string core_path(const NamespacedName& id, const std::string& plural) {
@@ -14,10 +12,7 @@ std::string core_path(const NamespacedName& id, const std::string& plural) {
 Result<void> check_answer(const std::string& what, const Result<k8s::ApiAnswer>& answer) {
   if (!answer) return fail_in(what, answer.error());
   if (answer->status / 100 == 2) return {};
-  k8s::Findings ignored;
-  const auto message = k8s::Field(answer->body, ignored)["message"].string().value_or("");
-  return fail(what + ": " + std::to_string(answer->status) + " " + answer->reason +
-              (message.empty() ? "" : ": " + message));
+  return fail(what + ": " + k8s::describe(*answer));
 }
 
 void write_object(k8s::ApiClient& client, const std::string& collection, const std::string& name, bool is_there,

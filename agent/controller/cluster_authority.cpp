@@ -121,7 +121,7 @@ class Kept : public ClusterAuthority, public std::enable_shared_from_this<Kept> 
   void wrote_secret(const Result<k8s::ApiAnswer>& answer) {
     if (answer && answer->status == kConflict) return again(kSoon);  // somebody else did
     if (auto good = check_answer("write Secret " + options_.secret.to_string(), answer); !good)
-      return fail_with(good.error().message);
+      return out_of_reach(good.error().message);
     for (const auto& done : next_->done) spdlog::info("{}", done);
     publish();
   }
@@ -137,7 +137,7 @@ class Kept : public ClusterAuthority, public std::enable_shared_from_this<Kept> 
   void wrote_bundle(const Result<k8s::ApiAnswer>& answer) {
     if (answer && answer->status == kConflict) return again(kSoon);
     if (auto good = check_answer("write ConfigMap " + options_.trust_bundle.to_string(), answer); !good)
-      return fail_with(good.error().message);
+      return out_of_reach(good.error().message);
     spdlog::info("trust-bundle-written configmap={} roots={}", options_.trust_bundle.to_string(),
                  next_->authority.bundle.size());
     adopt();
@@ -150,7 +150,7 @@ class Kept : public ClusterAuthority, public std::enable_shared_from_this<Kept> 
     again(options_.look);
   }
 
-  // Nothing is known to be wrong: what signed goes on, if it is in its time.
+  // Nothing is known to be wrong with it: what signed goes on, if it is in its time.
   void out_of_reach(std::string problem) {
     const auto now = std::chrono::system_clock::now();
     if (opened_ && now >= opened_->authority.ends) good_ = false;

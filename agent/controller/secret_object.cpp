@@ -4,6 +4,7 @@
 #include <boost/json/object.hpp>
 #include <utility>
 
+#include "agent/controller/child_object.h"
 #include "agent/k8s/base64.h"
 #include "agent/k8s/field.h"
 
@@ -18,12 +19,6 @@ json::object metadata(const NamespacedName& id) {
 
 json::object new_object(const char* kind, const NamespacedName& id) {
   return {{"apiVersion", "v1"}, {"kind", kind}, {"metadata", metadata(id)}};
-}
-
-json::object& child(json::object& of, std::string_view name) {
-  auto& value = of[name];
-  if (!value.is_object()) value.emplace_object();
-  return value.get_object();
 }
 
 }  // namespace

@@ -12,11 +12,11 @@
 #include <set>
 #include <utility>
 
-#include "agent/ca/details.h"
 #include "agent/ca/issue.h"
+#include "agent/ca/request.h"
 #include "agent/controller/api_writes.h"
+#include "agent/controller/child_object.h"
 #include "agent/k8s/base64.h"
-#include "agent/k8s/micro_time.h"
 
 namespace underpass::controller {
 namespace asio = boost::asio;
@@ -24,14 +24,6 @@ namespace json = boost::json;
 using Clock = std::chrono::steady_clock;
 
 namespace {
-
-constexpr const char* kRequests = "/apis/certificates.k8s.io/v1/certificatesigningrequests";
-
-json::object& child(json::object& of, std::string_view name) {
-  auto& value = of[name];
-  if (!value.is_object()) value.emplace_object();
-  return value.get_object();
-}
 
 // `object` with one condition more.
 json::value with_condition(const json::value& object, const char* type, const char* reason,
@@ -64,7 +56,7 @@ class Desk : public std::enable_shared_from_this<Desk> {
       return;
     }
     const auto name = request->name;
-    if (request->signer != kSignerName || request->over) return forget(name);
+    if (request->signer != ca::kSignerName || request->over) return forget(name);
     const auto since = pending_.contains(name) ? pending_.at(name).since : Clock::now();
     pending_.insert_or_assign(
         name, Pending{.request = std::move(*request), .object = std::move(received.object), .since = since});
@@ -138,7 +130,7 @@ class Desk : public std::enable_shared_from_this<Desk> {
     if (!signed_now) return failed(name, signed_now.error().message);
     if (pending.request.approved) return hand_out(name, pending.object, *signed_now);
     const auto message = verdict.asked.identity + " runs on Node " + pending.request.node;
-    client_.request("PUT", std::string(kRequests) + "/" + name + "/approval",
+    client_.request("PUT", std::string(ca::kRequestsPath) + "/" + name + "/approval",
                     with_condition(pending.object, "Approved", "PodRunsThere", message),
                     then([this, name, pem = std::move(*signed_now)](const auto& answer) {
                       if (auto good = check_answer("approve", answer); !good)
@@ -162,7 +154,8 @@ class Desk : public std::enable_shared_from_this<Desk> {
   void hand_out(const std::string& name, const json::value& object, const std::string& pem) {
     json::object out = object.get_object();
     child(out, "status")["certificate"] = k8s::encode_base64(pem);
-    client_.request("PUT", std::string(kRequests) + "/" + name + "/status", out, then([this, name](const auto& answer) {
+    client_.request("PUT", std::string(ca::kRequestsPath) + "/" + name + "/status", out,
+                    then([this, name](const auto& answer) {
                       if (auto good = check_answer("sign", answer); !good)
                         return failed(name, good.error().message, answer);
                       ++counts_.issued;
@@ -174,7 +167,7 @@ class Desk : public std::enable_shared_from_this<Desk> {
     spdlog::warn("csr-denied name={} user={} node={} reason=\"{}\"", name, pending.request.user, pending.request.node,
                  cause);
     const bool approved = pending.request.approved;  // by somebody else: it cannot be denied any more
-    client_.request("PUT", std::string(kRequests) + "/" + name + (approved ? "/status" : "/approval"),
+    client_.request("PUT", std::string(ca::kRequestsPath) + "/" + name + (approved ? "/status" : "/approval"),
                     with_condition(pending.object, approved ? "Failed" : "Denied", "Refused", cause),
                     then([this, name](const auto& answer) {
                       if (auto good = check_answer("deny", answer); !good)

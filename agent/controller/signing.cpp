@@ -15,9 +15,6 @@ namespace {
 
 using k8s::Field;
 
-// What an SVID is good for, no more and no less.
-const std::set<std::string> kUsages{"digital signature", "client auth", "server auth"};
-
 // The one value of that key.
 std::string decode_extra(const Field& extra, std::string_view key) {
   const auto values = extra[key].elements();
@@ -66,7 +63,8 @@ SigningVerdict judge(const SigningRequest& request, const SigningTerms& terms, c
   if (request.user != terms.agents) return refuse("spec.username: \"" + request.user + "\" is no agent");
   if (request.node.empty())
     return refuse("spec.extra: the API server says no authentication.kubernetes.io/node-name (Kubernetes 1.30)");
-  if (request.usages != kUsages) return refuse("spec.usages: must be digital signature, client auth and server auth");
+  if (request.usages != std::set<std::string>(ca::kUsages.begin(), ca::kUsages.end()))
+    return refuse("spec.usages: must be digital signature, client auth and server auth");
   auto asked = ca::parse_request(request.pem);
   if (!asked) return refuse("spec.request: " + asked.error().message);
   const auto id = parse_spiffe_id(asked->identity);

@@ -16,9 +16,6 @@
 
 namespace underpass::controller {
 
-// spec.signerName; requests to other signers are others' business.
-inline constexpr std::string_view kSignerName = "underpass.dev/workload";
-
 struct SigningRequest {
   std::string name;
   std::string created;           // metadata.creationTimestamp, RFC 3339

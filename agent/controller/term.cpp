@@ -6,10 +6,10 @@
 #include <algorithm>
 #include <boost/asio/io_context.hpp>
 #include <boost/asio/steady_timer.hpp>
-#include <map>
 #include <utility>
 
 #include "agent/ca/details.h"
+#include "agent/ca/request.h"
 #include "agent/controller/orphans.h"
 #include "agent/controller/pod_index.h"
 #include "agent/controller/policy_status.h"
@@ -18,7 +18,7 @@
 #include "agent/k8s/api/object_watch.h"
 #include "agent/k8s/field.h"
 #include "agent/metric_family.h"
-#include "underpass/spiffe_id.h"
+#include "underpass/model/policy.h"
 
 namespace underpass::controller {
 namespace asio = boost::asio;
@@ -31,27 +31,19 @@ using prometheus::MetricType;
 namespace {
 
 constexpr std::chrono::seconds kOrphansLook(10);
-constexpr const char* kTrustDomain = "cluster.local";
 
 ApiKind requests_kind() {
   return {.kind = "CertificateSigningRequest",
           .plural = "certificatesigningrequests",
           .group = "certificates.k8s.io",
-          .field_selector = "spec.signerName=" + std::string(kSignerName),
-          .told = false};
-}
-
-ApiKind node_workloads_kind() {
-  return {.kind = "NodeWorkloads",
-          .plural = "nodeworkloads",
-          .group = "underpass.dev",
-          .versions = {"v1alpha1"},
-          .crd = "nodeworkloads.underpass.dev",
+          .field_selector = "spec.signerName=" + std::string(ca::kSignerName),
           .told = false};
 }
 
 ApiKind pods_kind() { return {.kind = "Pod", .plural = "pods", .group = "", .told = false}; }
 ApiKind nodes_kind() { return {.kind = "Node", .plural = "nodes", .group = "", .metadata_only = true, .told = false}; }
+
+std::string default_trust_domain() { return model::MeshConfig().trust_domain; }
 
 // Those whose objects agents may refuse, and which have a status.
 std::vector<ApiKind> judged_kinds() {
@@ -133,7 +125,7 @@ class RunningTerm : public Term {
     node_watch_ = add(nodes_kind(), {.seen = [this](const Received& node) { orphans_.put_node(node.name); },
                                      .gone = [this](const NamespacedName& id) { orphans_.remove_node(id.name); }});
     shard_watch_ =
-        add(node_workloads_kind(),
+        add(k8s::node_workloads_kind(),
             {.seen = [this](const Received& shard) { orphans_.put(shard.name, text_at(shard, "spec", "node")); },
              .gone = [this](const NamespacedName& id) { orphans_.remove(id.name); }});
   }
@@ -146,7 +138,7 @@ class RunningTerm : public Term {
                .gone =
                    [this, kind, is_mesh](const NamespacedName& id) {
                      writes_->drop(status_path(kind, id));
-                     if (is_mesh) trust_domain_ = kTrustDomain;
+                     if (is_mesh) trust_domain_ = default_trust_domain();
                    },
                .changed =
                    [this, is_mesh] {
@@ -162,23 +154,25 @@ class RunningTerm : public Term {
     const auto trust_domain = text_at(received, "spec", "trustDomain");
     const auto refusal = refusal_of(kind, std::move(received));
     // Of one that is refused the last good version stays in force.
-    if (is_mesh && refusal.empty()) trust_domain_ = trust_domain.empty() ? kTrustDomain : trust_domain;
+    if (is_mesh && refusal.empty()) trust_domain_ = trust_domain.empty() ? default_trust_domain() : trust_domain;
     if (auto patch = status_patch(object, refusal, std::chrono::system_clock::now()))
       writes_->put({.method = "PATCH", .path = path, .body = std::move(*patch)});
     else
       writes_->drop(path);
   }
 
+  static std::string path_of(const ApiKind& kind, const NamespacedName& id) {
+    return k8s::api_path(kind, kind.versions.front(), id.ns, id.name);
+  }
   static std::string status_path(const ApiKind& kind, const NamespacedName& id) {
-    return k8s::api_path(kind, kind.versions.front(), id.ns, id.name) + "/status";
+    return path_of(kind, id) + "/status";
   }
 
   void look_for_orphans() {
     if (node_watch_->synced() && shard_watch_->synced())
       for (const auto& name : orphans_.due(std::chrono::steady_clock::now())) {
         spdlog::info("node-workloads-removed name={} reason=\"its node is gone\"", name);
-        writes_->put(
-            {.method = "DELETE", .path = k8s::api_path(node_workloads_kind(), "v1alpha1", "", name), .body = {}});
+        writes_->put({.method = "DELETE", .path = path_of(k8s::node_workloads_kind(), {"", name}), .body = {}});
       }
     orphans_timer_.expires_after(kOrphansLook);
     orphans_timer_.async_wait([this, alive = alive_](const boost::system::error_code& error) {
@@ -189,7 +183,7 @@ class RunningTerm : public Term {
   asio::io_context& io_;
   k8s::ApiClient& client_;
   TermOptions options_;
-  std::string trust_domain_ = kTrustDomain;
+  std::string trust_domain_ = default_trust_domain();
   PodIndex pods_;
   Orphans orphans_;
   std::unique_ptr<WriteQueue> writes_;

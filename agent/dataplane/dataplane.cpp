@@ -118,8 +118,8 @@ Result<std::unique_ptr<Dataplane>> Dataplane::open(const Options& options,
 }
 
 Result<void> Dataplane::complete() {
-  migrating_ = false;
   if (auto done = programs_->take_over(cgroup_root_, workers_cgroup_); !done) return done;
+  migrating_ = false;
   remove_previous(pin_dir_);
   return {};
 }

@@ -51,7 +51,7 @@ class Dataplane {
 
   // What an agent with the layout before ours has pinned is still what connections meet: complete() puts ours in its
   // place, at once and without a gap, when all tables are filled and workers have found their way; then everything is
-  // to be applied once more. False where there was nothing to do.
+  // to be applied once more. What failed may be tried again.
   [[nodiscard]] bool is_migrating() const { return migrating_; }
   Result<void> complete();
 

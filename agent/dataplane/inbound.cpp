@@ -5,6 +5,7 @@
 #include <bpf/libbpf.h>
 
 #include <array>
+#include <cerrno>
 #include <utility>
 
 #include "agent/dataplane/libbpf_words.h"
@@ -98,8 +99,8 @@ Result<Inbound::Renewal> Inbound::renew(NetnsCookie netns, const std::string& li
 }
 
 Result<void> Inbound::Renewal::put_in_place() const {
-  if (bpf_link_update(link.get(), door.get(), nullptr) != 0) return fail_errno("replace up_door");
-  return {};
+  if (bpf_link_update(link.get(), door.get(), nullptr) == 0 || errno == ENOLINK) return {};
+  return fail_errno("replace up_door");
 }
 
 Result<void> Inbound::guard(NetnsCookie netns, int netns_fd, const std::string& link_path) const {

@@ -27,6 +27,7 @@ class Inbound {
     UniqueFd link;
     UniqueFd door;
 
+    // Of a namespace that is gone there is nothing to replace.
     [[nodiscard]] Result<void> put_in_place() const;
   };
   [[nodiscard]] Result<Renewal> renew(NetnsCookie netns, const std::string& link_path) const;

@@ -94,10 +94,12 @@ struct Programs::Impl {
     }
     if (link) {
       // The same instructions over other maps are another program.
-      const bool theirs = has_fresh_maps && renewed.insert(name).second;
+      const bool theirs = has_fresh_maps && !renewed.contains(name);
       if (!theirs && runs_program(link.get(), program_fd)) return {};
-      if (bpf_link_update(link.get(), program_fd, nullptr) == 0) return {};
-      return fail_errno("replace the program of " + link_path(name));
+      if (bpf_link_update(link.get(), program_fd, nullptr) != 0)
+        return fail_errno("replace the program of " + link_path(name));
+      renewed.insert(name);
+      return {};
     }
     UniqueFd cgroup(::open(cgroup_root.c_str(), O_RDONLY | O_DIRECTORY | O_CLOEXEC));
     if (!cgroup) return fail_errno("--cgroup-root " + cgroup_root);

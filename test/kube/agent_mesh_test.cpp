@@ -181,7 +181,9 @@ TEST_CASE("two nodes of a cluster: a node that lies of others' pods, or takes it
                        ", serviceAccount: bystander, ips: [10.78.0.3], tunnel: HBONE}");
   put("node-bad", "{namespace: mesh, name: ghost, uid: g, serviceAccount: ghost, ips: [" + nodes.b.at("bystander").v4 +
                       "], tunnel: HBONE}");
-  std::this_thread::sleep_for(seconds(2));
+  // What comes after these was heard, so they were.
+  nodes.run(nodes.b, "mesh", "marker");
+  nodes.wait_knows(nodes.a, "marker");
   CHECK_FALSE(TwoKubeNodes::knows(nodes.a, "bystander"));
   CHECK_FALSE(TwoKubeNodes::knows(nodes.a, "ghost"));
   CHECK(nodes.talk(nodes.a.inside("client"), nodes.b.at("bystander")) == "");
@@ -189,16 +191,51 @@ TEST_CASE("two nodes of a cluster: a node that lies of others' pods, or takes it
   // All that node B has said is deleted while its agent is away.
   nodes.b.agent.kill9();
   nodes.cluster.kube.kubectl({"delete", "nodeworkloads", "--all"});
-  std::this_thread::sleep_for(seconds(2));
+  CHECK(eventually(kSoon, [&] {
+    const auto shards = nodes.a.kind("NodeWorkloads").at("objects").to_number<std::int64_t>();
+    return shards <= 1;  // its own, which it has written again
+  }));
+  const auto told = nodes.a.kind("NodeWorkloads").at("events").to_number<std::int64_t>();
+  put("node-later", "");
+  CHECK(eventually(kSoon, [&] { return nodes.a.kind("NodeWorkloads").at("events").to_number<std::int64_t>() > told; }));
   CHECK(TwoKubeNodes::knows(nodes.a, "server"));
   CHECK(nodes.talk() == "");
   // Nor is it forgotten by an agent that follows.
   nodes.a.agent.kill9();
-  nodes.a.start();
-  std::this_thread::sleep_for(seconds(2));
+  nodes.a.start();  // which has heard everything then
   CHECK(TwoKubeNodes::knows(nodes.a, "server"));
+  CHECK(nodes.talk() == "");
   nodes.b.start();
   CHECK(eventually(kSoon, [&] { return shards_of(nodes.cluster, nodes.b.name()).contains("\"server\""); }));
+}
+
+// The API server, which answers again however this ends.
+class Hanging {
+ public:
+  explicit Hanging(KubeCluster& kube) : kube_(kube) { kube_.pause_apiserver(); }
+  ~Hanging() { kube_.resume_apiserver(); }
+  Hanging(const Hanging&) = delete;
+  Hanging& operator=(const Hanging&) = delete;
+
+ private:
+  KubeCluster& kube_;
+};
+
+TEST_CASE(
+    "two nodes of a cluster: Underpass is removed while the API server hangs, and the node is clean all the same") {
+  if (skip_without_cluster("removal without an API server")) return;
+  TwoKubeNodes nodes(MeshCluster::battered());
+  nodes.wait_tunnels();
+  REQUIRE(!shards_of(nodes.cluster, nodes.a.name()).empty());
+  const auto programs = nodes.a.pinned.program_ids();
+  nodes.cluster.kube.kubectl({"delete", "daemonset", kAgentName, "-n", kAgentNamespace});
+  CHECK(eventually(kSoon, [&] { return nodes.a.kind("DaemonSet").at("objects") == 0; }));
+  {
+    const Hanging hanging(nodes.cluster.kube);
+    nodes.a.agent.stop(seconds(25));  // the kubelet gives it 30
+  }
+  CHECK_FALSE(nodes.a.pinned.any());
+  CHECK(eventually(seconds(10), [&] { return !any_program_alive(programs); }));
 }
 
 // Connections of the client to the server, one after another, until it is stopped: of each, one word both ways.

@@ -195,6 +195,67 @@ TEST_CASE("controller: what an operator's Secret says, and what is wrong with on
   CHECK(trust_bundle_of(cluster()) != ca::to_pem({&root.certificate, 1}));
 }
 
+TEST_CASE("controller: the mesh's trust domain, which a new leader hears of before it judges") {
+  if (skip_without_cluster("another trust domain")) return;
+  const auto token = agent_token();
+  forget_authority();
+  const auto other = ca::make_request("spiffe://mesh.example/ns/signed/sa/web").value();
+  cluster().kube.apply(
+      "apiVersion: underpass.dev/v1alpha1\nkind: Mesh\nmetadata: {name: default}\nspec: {trustDomain: mesh.example}\n");
+  // It cannot hear of the Mesh yet: it judges nobody.
+  const std::string path = "/apis/rbac.authorization.k8s.io/v1/clusterroles/underpass-controller";
+  auto role = cluster().get(path);
+  json::array rules;
+  for (auto rule : role.at("rules").as_array()) {
+    json::array resources;
+    for (const auto& one : rule.at("resources").as_array())
+      if (one.as_string() != "meshes") resources.push_back(one);
+    if (resources.empty()) continue;
+    rule.at("resources") = resources;
+    rules.push_back(rule);
+  }
+  role.at("rules") = rules;
+  cluster().kube.kubectl({"replace", "-f", "-"}, json::serialize(role));
+  ControllerProcess controller(cluster(), "one");
+  CAPTURE(controller.log());
+  controller.start();
+  controller.wait_leads();
+  REQUIRE(eventually(seconds(20), [] { return !trust_bundle_of(cluster()).empty(); }));
+  const auto asked = ask(token, other.pem);
+  CHECK(answer_to(asked, seconds(4)).said.empty());
+  cluster().kube.kubectl({"delete", "clusterrole", "underpass-controller"});
+  cluster().apply_manifests();
+  CHECK(answer_to(asked, seconds(60)).said == "Approved");
+  CHECK(answer_to(ask(token, ca::make_request(kWeb).value().pem))
+            .said.contains("is not of the trust domain mesh.example"));
+  cluster().kube.kubectl({"delete", "mesh", "default"});
+  CHECK(eventually(seconds(20),
+                   [&] { return answer_to(ask(token, ca::make_request(kWeb).value().pem)).said == "Approved"; }));
+}
+
+TEST_CASE("controller: a ConfigMap that it may not write is said, and what it signs by goes on") {
+  if (skip_without_cluster("the trust bundle cannot be written")) return;
+  const auto token = agent_token();
+  forget_authority();
+  ControllerProcess controller(cluster(), "one");
+  CAPTURE(controller.log());
+  controller.start();
+  controller.wait_leads();
+  REQUIRE(eventually(seconds(20), [] { return !trust_bundle_of(cluster()).empty(); }));
+  const auto root = trust_bundle_of(cluster());
+  cluster().kube.kubectl({"patch", "role", "underpass-controller", "-n", kAgentNamespace, "--type=json", "-p",
+                          R"([{"op": "replace", "path": "/rules", "value": [
+                               {"apiGroups": ["coordination.k8s.io"], "resources": ["leases"], "verbs": ["*"]},
+                               {"apiGroups": [""], "resources": ["secrets", "configmaps"], "verbs": ["get"]}]}])"});
+  cluster().merge(kMap, R"({"data": {"root-cert.pem": "not any more"}})");
+  CHECK(eventually(seconds(30), [&] { return controller.readiness().contains("write ConfigMap"); }));
+  CHECK(answer_to(ask(token, ca::make_request(kWeb).value().pem)).said == "Approved");
+  cluster().kube.kubectl({"delete", "role", "underpass-controller", "-n", kAgentNamespace});  // its field is kubectl's
+  cluster().apply_manifests();
+  CHECK(eventually(seconds(30), [&] { return trust_bundle_of(cluster()) == root; }));
+  CHECK(eventually(seconds(10), [&] { return controller.readiness().ends_with("200"); }));
+}
+
 TEST_CASE("controller: a new root, when an operator asks for it") {
   if (skip_without_cluster("the root is rotated")) return;
   const auto token = agent_token();

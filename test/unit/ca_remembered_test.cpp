@@ -69,21 +69,20 @@ TEST_CASE("ca remembered: what others may read or write is not believed") {
 
 TEST_CASE("ca remembered: a file that is not as we write it is refused, and why") {
   const std::pair<const char*, const char*> rows[] = {
-      {"", "not a JSON object"},
-      {"{", "not a JSON object"},
-      {"[]", "not a JSON object"},
-      {"{}", "version: not 1"},
-      {R"({"version": 2, "trustBundle": "", "certificates": {}})", "version: not 1"},
-      {R"({"version": "1", "trustBundle": "", "certificates": {}})", "version: not 1"},
-      {R"({"version": 1, "certificates": {}})", "trustBundle: not a text"},
-      {R"({"version": 1, "trustBundle": 5, "certificates": {}})", "trustBundle: not a text"},
-      {R"({"version": 1, "trustBundle": ""})", "certificates: not an object"},
+      {"", "not JSON: incomplete JSON"},
+      {"{", "not JSON: incomplete JSON"},
+      {"[]", "not an object"},
+      {"{}", "version: is missing"},
+      {R"({"version": 2, "trustBundle": "", "certificates": {}})", "version: 2: must be from 1 to 1"},
+      {R"({"version": "1", "trustBundle": "", "certificates": {}})", "version: not a whole number"},
+      {R"({"version": 1, "certificates": {}})", "trustBundle: is missing"},
+      {R"({"version": 1, "trustBundle": 5, "certificates": {}})", "trustBundle: not a string"},
+      {R"({"version": 1, "trustBundle": ""})", "certificates: is missing"},
       {R"({"version": 1, "trustBundle": "", "certificates": []})", "certificates: not an object"},
-      {R"({"version": 1, "trustBundle": "", "certificates": {"a": {"chain": ""}}})",
-       "certificates[a]: has no chain or no key"},
-      {R"({"version": 1, "trustBundle": "", "certificates": {"a": {"key": ""}}})",
-       "certificates[a]: has no chain or no key"},
-      {R"({"version": 1, "trustBundle": "", "certificates": {"a": "b"}})", "certificates[a]: has no chain or no key"},
+      {R"({"version": 1, "trustBundle": "", "certificates": {"a": {"chain": ""}}})", "certificates.a.key: is missing"},
+      {R"({"version": 1, "trustBundle": "", "certificates": {"a": {"key": ""}}})", "certificates.a.chain: is missing"},
+      {R"({"version": 1, "trustBundle": "", "certificates": {"a": "b"}})", "certificates.a: not an object"},
+      {R"({"version": 1, "trustBundle": "", "certificates": {}, "more": 1})", "more: is not known"},
   };
   const TempFolder folder;
   const auto path = ca::remembered_path(folder.path().string());

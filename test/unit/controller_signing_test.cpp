@@ -24,7 +24,7 @@ const std::string kWeb = "spiffe://cluster.local/ns/shop/sa/web";
 json::value good(const std::string& identity = kWeb) {
   return json::object{
       {"metadata", json::object{{"name", "underpass-node-1-x"}, {"creationTimestamp", "2026-01-02T03:04:05Z"}}},
-      {"spec", json::object{{"signerName", kSignerName},
+      {"spec", json::object{{"signerName", ca::kSignerName},
                             {"username", kAgents},
                             {"groups", json::array{"system:serviceaccounts", "system:authenticated"}},
                             {"extra", json::object{{"authentication.kubernetes.io/node-name", json::array{"node-1"}},
@@ -56,7 +56,7 @@ TEST_CASE("signing: an agent's request for an account of a pod of its node") {
   const auto request = decode_signing_request(object).value();
   CHECK(request.name == "underpass-node-1-x");
   CHECK(request.created == "2026-01-02T03:04:05Z");
-  CHECK(request.signer == kSignerName);
+  CHECK(request.signer == ca::kSignerName);
   CHECK(request.node == "node-1");
   CHECK(!request.approved);
   CHECK(!request.over);

@@ -48,22 +48,21 @@ TEST_CASE("identity file: of one that is not understood as a whole nothing is be
     return R"({"version": 1, "accounts": {"a/good": 99, )" + all + "}}";
   };
   const std::pair<std::string, std::string> rows[] = {
-      {"", "not a JSON object"},
-      {"[]", "not a JSON object"},
-      {R"({"version": 1, "accounts": {"a/b": 99})", "not a JSON object"},
-      {R"({"accounts": {}})", "version: not 1"},
-      {R"({"version": 2, "accounts": {}})", "version: not 1"},
-      {R"({"version": 1})", "accounts: not an object"},
+      {"", "not JSON: incomplete JSON"},
+      {"[]", "not an object"},
+      {R"({"version": 1, "accounts": {"a/b": 99})", "not JSON: incomplete JSON"},
+      {R"({"accounts": {}})", "version: is missing"},
+      {R"({"version": 2, "accounts": {}})", "version: 2: must be from 1 to 1"},
+      {R"({"version": 1})", "accounts: is missing"},
       {R"({"version": 1, "accounts": []})", "accounts: not an object"},
-      {accounts(R"("a/b": 99)"), "accounts[a/b]: no number, or another's"},
-      {accounts(R"("a/b": )" + std::to_string(UP_IDENTITY_FIRST_ACCOUNT - 1)),
-       "accounts[a/b]: no number, or another's"},
-      {accounts(R"("a/b": 0)"), "accounts[a/b]: no number, or another's"},
-      {accounts(R"("a/b": -1)"), "accounts[a/b]: no number, or another's"},
-      {accounts(R"("a/b": 4294967296)"), "accounts[a/b]: no number, or another's"},
-      {accounts(R"("a/b": "100")"), "accounts[a/b]: no number, or another's"},
-      {accounts(R"("a/b": 100.5)"), "accounts[a/b]: no number, or another's"},
-      {accounts(R"("ab": 100)"), "accounts[ab]: no number, or another's"},
+      {R"({"version": 1, "accounts": {}, "more": 1})", "more: is not known"},
+      {accounts(R"("a/b": )" + std::to_string(UP_IDENTITY_FIRST_ACCOUNT - 1)), "accounts.a/b: no number of an account"},
+      {accounts(R"("a/b": 0)"), "accounts.a/b: no number of an account"},
+      {accounts(R"("a/b": -1)"), "accounts.a/b: no number of an account"},
+      {accounts(R"("a/b": 4294967296)"), "accounts.a/b: no number of an account"},
+      {accounts(R"("a/b": "100")"), "accounts.a/b: no number of an account"},
+      {accounts(R"("a/b": 100.5)"), "accounts.a/b: no number of an account"},
+      {accounts(R"("ab": 100)"), "accounts.ab: not NAMESPACE/NAME"},
   };
   const test::TempFolder folder;
   const auto path = identity_path(folder.path().string());

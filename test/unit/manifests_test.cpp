@@ -361,7 +361,7 @@ TEST_CASE("manifests: names agree with each other, with the rights and with the 
   json::array signers;
   for (const auto& rule : named(of_controller, "ClusterRole", "underpass-controller").at("rules").as_array())
     if (rule.at_pointer("/resources/0") == json::value("signers")) signers = rule.at("resourceNames").as_array();
-  CHECK(signers == json::array{json::string(controller::kSignerName)});
+  CHECK(signers == json::array{json::string(ca::kSignerName)});
 }
 
 }  // namespace

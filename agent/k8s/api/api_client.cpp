@@ -131,6 +131,11 @@ class HttpApiClient : public ApiClient {
 
 }  // namespace
 
+std::string describe(const ApiAnswer& answer) {
+  const auto message = text_of(answer.body, "message");
+  return std::to_string(answer.status) + " " + answer.reason + (message.empty() ? "" : ": " + message);
+}
+
 Result<std::unique_ptr<ApiClient>> ApiClient::open(asio::io_context& io, const ApiOptions& options) {
   auto config = load_api_config(options);
   if (!config) return std::unexpected(config.error());

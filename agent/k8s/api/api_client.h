@@ -46,6 +46,9 @@ struct ApiAnswer {
   std::optional<std::chrono::seconds> retry_after;  // what the server asks for, with 429 or 503
 };
 
+// "403 Forbidden: pods is forbidden: …".
+std::string describe(const ApiAnswer& answer);
+
 class ApiClient {
  public:
   using Done = std::function<void(Result<ApiAnswer>)>;

@@ -72,17 +72,21 @@ std::vector<ApiKind> told_kinds() {
        .group = istio,
        .versions = {"v1", "v1beta1"},
        .crd = "requestauthentications." + istio},
-      {.kind = "NodeWorkloads",
-       .plural = "nodeworkloads",
-       .group = "underpass.dev",
-       .versions = {"v1alpha1"},
-       .crd = "nodeworkloads.underpass.dev"},
+      node_workloads_kind(),
       {.kind = "Mesh",
        .plural = "meshes",
        .group = "underpass.dev",
        .versions = {"v1alpha1"},
        .crd = "meshes.underpass.dev"},
   };
+}
+
+ApiKind node_workloads_kind() {
+  return {.kind = "NodeWorkloads",
+          .plural = "nodeworkloads",
+          .group = "underpass.dev",
+          .versions = {"v1alpha1"},
+          .crd = "nodeworkloads.underpass.dev"};
 }
 
 ApiKind definitions_kind() {

@@ -30,6 +30,7 @@ std::string api_path(const ApiKind& kind, const std::string& version, const std:
 
 // What is told of a cluster; the definitions of custom resources and the own DaemonSet are not.
 std::vector<ApiKind> told_kinds();
+ApiKind node_workloads_kind();
 ApiKind definitions_kind();
 ApiKind daemon_set_kind(const NamespacedName& id);
 

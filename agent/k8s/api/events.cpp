@@ -39,12 +39,7 @@ void note_answer(Record& record, const Result<ApiAnswer>& answer) {
     record.problem = answer.error().message;
     return;
   }
-  record.problem = "create events.events.k8s.io: " + std::to_string(answer->status) + " " + answer->reason;
-  if (const auto* body = answer->body.if_object()) {
-    if (const auto* message = body->if_contains("message"); message != nullptr && message->is_string()) {
-      record.problem += ": " + std::string(message->get_string().c_str());
-    }
-  }
+  record.problem = "create events.events.k8s.io: " + describe(*answer);
   if (answer->retry_after) record.paused_until = Clock::now() + std::min(*answer->retry_after, kLongestPause);
 }
 

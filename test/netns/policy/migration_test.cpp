@@ -91,6 +91,7 @@ TEST_CASE("pinned maps of the layout before: taken over without a gap, and what 
   REQUIRE(scene.world.redirected() > 0);
   scene.world.agent.stop();
   make_previous(scene);
+  const auto before = scene.world.pinned.program_ids();
 
   Callers callers(scene);
   std::this_thread::sleep_for(milliseconds(500));
@@ -105,6 +106,8 @@ TEST_CASE("pinned maps of the layout before: taken over without a gap, and what 
   CHECK(callers.evil_calls() > 100);
   CHECK(scene.world.pinned.config().layout == UP_LAYOUT);
   CHECK_FALSE(has_previous(scene));
+  // Nothing that is attached works on maps of the agent before.
+  for (const auto id : scene.world.pinned.program_ids()) CHECK_FALSE(before.contains(id));
   exchange(client.get(), server.get());
   CHECK(way_of_new_connection(scene.world, scene.at("web"), scene.at("b")) == "short-circuit");
   CHECK(is_refused(scene.at("evil"), local_address(listener.get())));
@@ -132,6 +135,21 @@ TEST_CASE("pinned maps of the layout before: the agent is killed in the middle, 
   CHECK(callers.refused() <= kInThatMoment);
   CHECK(callers.let_in() == 0);
   CHECK(scene.world.agent.log().contains("pins-migrated"));
+}
+
+TEST_CASE("pinned maps of the layout before: a pod with a policy ended while no agent was there") {
+  Scene scene("off");
+  REQUIRE(scene.world.pinned.any());
+  scene.world.agent.stop();
+  scene.world.net.remove("a");
+  scene.world.objects.remove_pod("shop", "a");
+  make_previous(scene);
+  scene.world.agent.launch();
+  CHECK(eventually(seconds(30), [&] { return scene.world.agent.log().contains("pins-migrated"); }));
+  CHECK_FALSE(has_previous(scene));
+  const UniqueFd listener = listen_at(scene.at("b"), AF_INET);
+  CHECK(is_refused(scene.at("evil"), local_address(listener.get())));
+  CHECK(dial(scene.at("web"), local_address(listener.get())).empty());
 }
 
 TEST_CASE("pinned maps of the layout before: a node is taken out of the mesh with them") {
