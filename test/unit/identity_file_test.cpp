@@ -56,6 +56,7 @@ TEST_CASE("identity file: of one that is not understood as a whole nothing is be
       {R"({"version": 1})", "accounts: is missing"},
       {R"({"version": 1, "accounts": []})", "accounts: not an object"},
       {R"({"version": 1, "accounts": {}, "more": 1})", "more: is not known"},
+      {accounts(R"("a/b": 99)"), "accounts.a/b: 99 is another's, too"},
       {accounts(R"("a/b": )" + std::to_string(UP_IDENTITY_FIRST_ACCOUNT - 1)), "accounts.a/b: no number of an account"},
       {accounts(R"("a/b": 0)"), "accounts.a/b: no number of an account"},
       {accounts(R"("a/b": -1)"), "accounts.a/b: no number of an account"},
