@@ -120,7 +120,7 @@ TEST_CASE("controller: makes an authority where there is none, publishes its roo
   controller.start();
   controller.wait_leads();
   REQUIRE(eventually(seconds(20), [] { return !trust_bundle_of(cluster()).empty(); }));
-  CHECK(controller.readiness().ends_with("200"));
+  CHECK(eventually(seconds(20), [&] { return controller.readiness().ends_with("200"); }));
   CHECK(cluster().get(kSecret).at("data").as_object().size() == 5);  // with the root's key
 
   const auto request = ca::make_request(kWeb).value();
