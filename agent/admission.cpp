@@ -29,7 +29,8 @@ const compile::PodStatus* find_status(std::span<const compile::PodStatus> pods, 
 
 Admission::Admission(AdmissionOptions options, Hooks hooks) : options_(std::move(options)), hooks_(std::move(hooks)) {}
 
-Result<std::unique_ptr<Admission>> Admission::open(boost::asio::io_context& io, AdmissionOptions options, Hooks hooks) {
+Result<std::unique_ptr<Admission>> Admission::open(boost::asio::io_context& io, AdmissionOptions options, Hooks hooks,
+                                                   UniqueFd handed) {
   std::unique_ptr<Admission> out(new Admission(std::move(options), std::move(hooks)));
   auto* const self = out.get();
   const auto& own = self->options_;
@@ -39,9 +40,10 @@ Result<std::unique_ptr<Admission>> Admission::open(boost::asio::io_context& io, 
     self->enrolment_ = std::move(**known);
     self->enrolment_known_ = true;
   }
-  auto server = cni::Server::listen(io, socket, [self](cni::Question question, const cni::Server::Reply& reply) {
-    self->take(std::move(question), reply);
-  });
+  auto server = cni::Server::listen(
+      io, socket,
+      [self](cni::Question question, const cni::Server::Reply& reply) { self->take(std::move(question), reply); }, {},
+      std::move(handed));
   if (!server) return std::unexpected(server.error());
   self->server_ = std::move(*server);
   const auto report = [self] {

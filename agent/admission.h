@@ -20,6 +20,7 @@
 #include "agent/compile/compile.h"
 #include "agent/dataplane/dataplane.h"
 #include "underpass/model/objects.h"
+#include "underpass/unique_fd.h"
 
 namespace boost::asio {
 class io_context;
@@ -53,7 +54,11 @@ class Admission {
     bool detached = false;  // the node as a whole
   };
 
-  static Result<std::unique_ptr<Admission>> open(boost::asio::io_context& io, AdmissionOptions options, Hooks hooks);
+  // `handed`: the socket of the agent before.
+  static Result<std::unique_ptr<Admission>> open(boost::asio::io_context& io, AdmissionOptions options, Hooks hooks,
+                                                 UniqueFd handed = {});
+  // Listens no more, for the next agent to.
+  UniqueFd hand_over() { return server_->hand_over(); }
 
   // After each new state of the tables, and once a second while one waits: answers those that wait. True if namespaces
   // were handed over, so that the tables are to be made once more.

@@ -35,7 +35,6 @@ void Agent::Impl::stop() {
   proxying_.reset();  // its certificates come by the cluster's client
   source_.reset();
   cluster_.reset();
-  admin_.reset();
   metrics_.reset();
   ready_.reset();
 }
@@ -288,8 +287,8 @@ Agent::~Agent() { impl_->stop(); }
 
 void Agent::leave(std::function<void()> done) { impl_->leave(std::move(done)); }
 
-Result<std::unique_ptr<Agent>> Agent::start(boost::asio::io_context& io, AgentOptions options) {
-  auto impl = std::make_shared<Impl>(io, std::move(options));
+Result<std::unique_ptr<Agent>> Agent::start(boost::asio::io_context& io, AgentOptions options, ipc::Listeners handed) {
+  auto impl = std::make_shared<Impl>(io, std::move(options), std::move(handed));
   if (auto done = impl->start(); !done) return std::unexpected(done.error());
   return std::unique_ptr<Agent>(new Agent(std::move(impl)));
 }

@@ -14,6 +14,7 @@
 #include "agent/ca/upkeep.h"
 #include "agent/compile/policies.h"
 #include "agent/dataplane/call_watch.h"
+#include "agent/ipc/listeners.h"
 #include "underpass/ids.h"
 #include "underpass/result.h"
 
@@ -57,8 +58,10 @@ struct AgentOptions {
 
 class Agent {
  public:
-  // Everything that can fail at start fails here, and nothing new is left behind then.
-  static Result<std::unique_ptr<Agent>> start(boost::asio::io_context& io, AgentOptions options);
+  // Everything that can fail at start fails here, and nothing new is left behind then. `handed`: by the agent that is
+  // followed.
+  static Result<std::unique_ptr<Agent>> start(boost::asio::io_context& io, AgentOptions options,
+                                              ipc::Listeners handed = {});
   // Stops answering; what is pinned stays and works on.
   ~Agent();
   // Before the end: where Underpass is being removed from the cluster, takes away what is on the node. `done` is called

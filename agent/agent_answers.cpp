@@ -126,21 +126,34 @@ admin::Answer Agent::Impl::ready(const json::object& request) {
   return json::object{{"ready", !reason}, {"reason", reason ? json::value(*reason) : json::value()}};
 }
 
-admin::Answer Agent::Impl::retire(const json::object& request) {
-  const auto instance = admin::decode_instance(request);
-  if (!instance) return std::unexpected(instance.error());
-  const auto* pid = request.if_contains("pid");
-  if (instance->empty() || pid == nullptr || !pid->is_int64())
-    return admin::refuse(admin::ErrorCode::kUsage, "retire: needs the instance and the pid of who takes over");
+void Agent::Impl::retire(const json::object& request, const admin::Reply& reply) {
+  const auto asked = admin::decode_retirement(request);
+  if (!asked) return reply(std::unexpected(asked.error()));
+  const auto refuse = [&reply](std::string why) { reply(admin::refuse(admin::ErrorCode::kFailed, std::move(why))); };
   if (options_.instance.empty() || !options_.retired)
-    return admin::refuse(admin::ErrorCode::kFailed, "this agent has no --instance: it does not retire for another");
-  if (*instance == options_.instance)
-    return admin::refuse(admin::ErrorCode::kFailed, "--instance " + *instance + " is this agent's own");
-  spdlog::info("retiring successor={} pid={}", *instance, pid->get_int64());
+    return refuse("this agent has no --instance: it does not retire for another");
+  if (asked->instance == options_.instance) return refuse("--instance " + asked->instance + " is this agent's own");
+  spdlog::info("retiring successor={} pid={}", asked->instance, asked->pid);
   if (dataplane_ && proxying_) proxying_->expect_successor();
-  boost::asio::post(
-      io_, [retired = options_.retired, successor = static_cast<int>(pid->get_int64())] { retired(successor); });
-  return json::object{};
+  auto listeners = asked->listeners ? hand_over() : ipc::Listeners();
+  auto answer = admin::encode_listeners(listeners);
+  std::vector<UniqueFd> descriptors;
+  for (auto& [name, fd] : listeners) descriptors.push_back(std::move(fd));
+  reply(std::move(answer), std::move(descriptors));
+  boost::asio::post(io_,
+                    [retired = options_.retired, successor = static_cast<int>(asked->pid)] { retired(successor); });
+}
+
+ipc::Listeners Agent::Impl::hand_over() {
+  ipc::Listeners out;
+  const auto add = [&out](std::string_view name, UniqueFd fd) {
+    if (fd) out.emplace(name, std::move(fd));
+  };
+  add(ipc::kAdminListener, admin_->hand_over());
+  if (admission_) add(ipc::kCniListener, admission_->hand_over());
+  if (metrics_) add(ipc::kMetricsListener, metrics_->hand_over());
+  if (ready_) add(ipc::kReadyListener, ready_->hand_over());
+  return out;
 }
 
 std::vector<prometheus::MetricFamily> Agent::Impl::collect() {

@@ -40,7 +40,7 @@ namespace underpass {
 
 class Agent::Impl : public std::enable_shared_from_this<Agent::Impl> {
  public:
-  Impl(boost::asio::io_context& io, AgentOptions options);
+  Impl(boost::asio::io_context& io, AgentOptions options, ipc::Listeners handed);
 
   Result<void> start();
   void stop();
@@ -116,13 +116,19 @@ class Agent::Impl : public std::enable_shared_from_this<Agent::Impl> {
   std::optional<std::string> not_ready();
   // Whether the agent that asks, or is asked after, is this one and ready.
   admin::Answer ready(const boost::json::object& request);
-  admin::Answer retire(const boost::json::object& request);
+  void retire(const boost::json::object& request, const admin::Reply& reply);
+  // For the agent that follows: this one listens nowhere any more.
+  ipc::Listeners hand_over();
   std::vector<prometheus::MetricFamily> collect();
   // Forgets what was learned of a pod's workload, and what its pods here were seen to do.
   admin::Answer relearn(const boost::json::object& request);
 
+  // Destroyed last: by the end of its connection an agent that follows knows that all else is let go.
+  std::unique_ptr<admin::Server> admin_;
+
   boost::asio::io_context& io_;
   AgentOptions options_;
+  ipc::Listeners handed_;                            // by the agent before, until they are in use
   std::vector<dataplane::Capability> probed_;        // before anything was attached
   std::vector<dataplane::Capability> capabilities_;  // with what the self-test found
   std::string calls_problem_;                        // as of the last tick
@@ -158,7 +164,6 @@ class Agent::Impl : public std::enable_shared_from_this<Agent::Impl> {
   bool synced_ = false;                     // the source has told what there is
   std::unique_ptr<Admission> admission_;
 
-  std::unique_ptr<admin::Server> admin_;
   std::unique_ptr<admin::HttpServer> metrics_;
   std::unique_ptr<admin::HttpServer> ready_;
   boost::asio::steady_timer timer_;

@@ -33,9 +33,10 @@ Result<void> make_folder(const std::string& flag, const std::string& path) {
 
 }  // namespace
 
-Agent::Impl::Impl(boost::asio::io_context& io, AgentOptions options)
+Agent::Impl::Impl(boost::asio::io_context& io, AgentOptions options, ipc::Listeners handed)
     : io_(io),
       options_(std::move(options)),
+      handed_(std::move(handed)),
       detaching_(io, options_.state_dir, detaching_hooks()),
       serving_(options_.node_name, in_cluster() ? compile::MissingSlices::kNone : compile::MissingSlices::kDerived,
                remotes_),
@@ -73,6 +74,7 @@ Result<void> Agent::Impl::start() {
       certificate_options(), [this] { recompile(); });
   if (cluster_) publishing_ = std::make_unique<Publishing>(cluster_->client(), options_.node_name);
   if (auto done = open_admission(); !done) return done;
+  handed_.clear();  // what another version listened on, too
   if (cluster_)
     cluster_->start();
   else
@@ -188,13 +190,14 @@ Result<void> Agent::Impl::open_admin() {
           {"rotate-root", [this](const json::object&, const admin::Reply& reply) { reply(proxying_->rotate_root()); }},
           {"flows", [this](const json::object& request, const admin::Reply& reply) { reply(flows(request)); }},
           {"ready", [this](const json::object& request, const admin::Reply& reply) { reply(ready(request)); }},
-          {"retire", [this](const json::object& request, const admin::Reply& reply) { reply(retire(request)); }},
+          {"retire", [this](const json::object& request, const admin::Reply& reply) { retire(request, reply); }},
           {"relearn", [this](const json::object& request, const admin::Reply& reply) { reply(relearn(request)); }},
           {"detach", [this](const json::object& request,
                             admin::Reply reply) { detaching_.detach(request, pin_dir(), std::move(reply)); }},
           {"attach",
            [this](const json::object& request, const admin::Reply& reply) { detaching_.attach(request, reply); }},
-      }));
+      }),
+      {}, ipc::take_listener(handed_, ipc::kAdminListener));
   if (!server) return std::unexpected(server.error());
   admin_ = std::move(*server);
   return {};
@@ -254,7 +257,8 @@ Result<void> Agent::Impl::open_admission() {
   auto admission = Admission::open(io_, admission_options(),
                                    {.hand_over = hand_over,
                                     .take_back = [this](const std::string& uid) { netns_.take_back(uid); },
-                                    .recompile = [this] { recompile(); }});
+                                    .recompile = [this] { recompile(); }},
+                                   ipc::take_listener(handed_, ipc::kCniListener));
   if (!admission) return std::unexpected(admission.error());
   admission_ = std::move(*admission);
   return {};
@@ -281,10 +285,12 @@ Detaching::Hooks Agent::Impl::detaching_hooks() {
 
 Result<void> Agent::Impl::open_http() {
   auto metrics =
-      admin::listen_at(io_, "--metrics", options_.metrics, admin::metrics_pages([this] { return collect(); }));
+      admin::listen_at(io_, "--metrics", options_.metrics, admin::metrics_pages([this] { return collect(); }),
+                       ipc::take_listener(handed_, ipc::kMetricsListener));
   if (!metrics) return std::unexpected(metrics.error());
   metrics_ = std::move(*metrics);
-  auto ready = admin::listen_at(io_, "--ready", options_.ready, admin::ready_pages([this] { return not_ready(); }));
+  auto ready = admin::listen_at(io_, "--ready", options_.ready, admin::ready_pages([this] { return not_ready(); }),
+                                ipc::take_listener(handed_, ipc::kReadyListener));
   if (!ready) return std::unexpected(ready.error());
   ready_ = std::move(*ready);
   return {};

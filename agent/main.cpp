@@ -172,7 +172,7 @@ class Process {
       if (!error) stop(signal);
     });
     if (options_.instance.empty())
-      start();
+      start({});
     else
       takeover_ = underpass::Takeover::begin(io_,
                                              {.run_dir = options_.run_dir,
@@ -180,17 +180,17 @@ class Process {
                                               .kubeconfig = options_.kubeconfig,
                                               .node_name = options_.node_name,
                                               .daemon_set = options_.daemon_set},
-                                             [this](const underpass::Result<void>& done) {
+                                             [this](underpass::Result<underpass::ipc::Listeners> done) {
                                                if (!done) return fail(done.error().message);
-                                               start();
+                                               start(std::move(*done));
                                              });
     if (code_ == 0) io_.run();
     return code_;
   }
 
  private:
-  void start() {
-    auto agent = underpass::Agent::start(io_, options_);
+  void start(underpass::ipc::Listeners handed) {
+    auto agent = underpass::Agent::start(io_, options_, std::move(handed));
     if (!agent) return fail(agent.error().message);
     agent_ = std::move(*agent);
   }

@@ -30,11 +30,11 @@ constexpr std::chrono::seconds kRetiring(15);
 
 class RunningTakeover : public Takeover {
  public:
-  RunningTakeover(asio::io_context& io, TakeoverOptions options, std::function<void(Result<void>)> done)
-      : io_(io), options_(std::move(options)), done_(std::move(done)), timer_(io) {}
+  RunningTakeover(asio::io_context& io, TakeoverOptions options, Done done)
+      : io_(io), options_(std::move(options)), done_(std::move(done)), timer_(io), connection_(io) {}
 
   void start() {
-    if (!somebody_works()) return done_({});
+    if (!somebody_works()) return done_(ipc::Listeners());
     auto cluster = Cluster::open(
         io_, {.kubeconfig = options_.kubeconfig, .node_name = options_.node_name, .daemon_set = options_.daemon_set},
         [](const k8s::Contents&) {});
@@ -68,36 +68,51 @@ class RunningTakeover : public Takeover {
       logged_ = *missing;
       return after(kSyncPause, &RunningTakeover::wait_for_sync);
     }
-    const auto answer = admin::call(
-        path(),
-        {{"command", "retire"}, {"instance", options_.instance}, {"pid", static_cast<std::int64_t>(::getpid())}},
-        kCall);
-    using Kind = admin::CallError::Kind;
-    if (!answer && answer.error().kind != Kind::kUnreachable && answer.error().kind != Kind::kNoAnswer)
-      return done_(fail_in("the agent that works on this node", Error{answer.error().message}));
     until_ = Clock::now() + kRetiring;
-    wait_for_retirement();
+    ask_to_retire();
   }
 
-  void wait_for_retirement() {
-    if (!somebody_works()) return finish();
-    if (Clock::now() > until_) return done_(fail("the agent that works on this node does not retire"));
-    after(kPause, &RunningTakeover::wait_for_retirement);
+  void ask_to_retire() {
+    auto answer = admin::call_for_descriptors(
+        path(), admin::encode_retirement({.instance = options_.instance, .pid = ::getpid(), .listeners = true}), kCall);
+    using Kind = admin::CallError::Kind;
+    if (!answer && answer.error().kind == Kind::kUnreachable) return finish();
+    if (!answer && answer.error().kind != Kind::kNoAnswer)
+      return done_(fail_in("the agent that works on this node", Error{answer.error().message}));
+    if (!answer)  // it ends, or hangs
+      return Clock::now() > until_ ? give_up() : after(kPause, &RunningTakeover::ask_to_retire);
+    listeners_ = admin::decode_listeners(answer->answer, std::move(answer->descriptors));
+    wait_for_end(std::move(answer->connection));
   }
+
+  // The end of the connection is the last that it lets go of.
+  void wait_for_end(UniqueFd connection) {
+    connection_.assign(connection.release());
+    connection_.async_wait(asio::posix::stream_descriptor::wait_read,
+                           [this, alive = std::weak_ptr(alive_)](const boost::system::error_code& error) {
+                             if (!error && alive.lock()) finish();
+                           });
+    after(std::chrono::ceil<milliseconds>(until_ - Clock::now()), &RunningTakeover::give_up);
+  }
+
+  void give_up() { done_(fail("the agent that works on this node does not retire")); }
 
   void finish() {
-    spdlog::info("takeover-done instance={}", options_.instance);
+    timer_.cancel();
+    spdlog::info("takeover-done instance={} listeners={}", options_.instance, listeners_.size());
     cluster_.reset();
-    done_({});
+    done_(std::move(listeners_));
   }
 
   asio::io_context& io_;
   TakeoverOptions options_;
-  std::function<void(Result<void>)> done_;
+  Done done_;
   asio::steady_timer timer_;
+  asio::posix::stream_descriptor connection_;
   std::unique_ptr<Cluster> cluster_;
   std::string logged_;
   Clock::time_point until_;
+  ipc::Listeners listeners_;
   std::shared_ptr<bool> alive_ = std::make_shared<bool>(true);
 };
 
@@ -116,8 +131,7 @@ class WatchedSuccessor : public Successor {
 
 }  // namespace
 
-std::unique_ptr<Takeover> Takeover::begin(asio::io_context& io, TakeoverOptions options,
-                                          std::function<void(Result<void>)> done) {
+std::unique_ptr<Takeover> Takeover::begin(asio::io_context& io, TakeoverOptions options, Done done) {
   auto out = std::make_unique<RunningTakeover>(io, std::move(options), std::move(done));
   out->start();
   return out;

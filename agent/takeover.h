@@ -1,8 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 // Two agents on one node, as a rolling update with a surge makes them. The new one waits until it could work: the API
-// server has told it everything. Then it asks the old one, by the admin socket, to retire: that lets go of sockets,
-// ports and workers at once, and what is pinned works on. Retired it idles until it is told to stop; if its successor
-// ends before that, it ends too, so that the kubelet starts it again and it works as before.
+// server has told it everything. Then it asks the old one, by the admin socket, to retire: that hands over what it
+// listens on, lets go of everything else at once, and what is pinned works on. Retired it idles until it is told to
+// stop; if its successor ends before that, it ends too, so that the kubelet starts it again and it works as before.
 #pragma once
 
 #include <sys/types.h>
@@ -12,6 +12,7 @@
 #include <optional>
 #include <string>
 
+#include "agent/ipc/listeners.h"
 #include "underpass/ids.h"
 #include "underpass/result.h"
 
@@ -31,10 +32,12 @@ struct TakeoverOptions {
 
 class Takeover {
  public:
+  // What the agent before listened on.
+  using Done = std::function<void(Result<ipc::Listeners>)>;
+
   // `done`: nobody works on this node any more; or why somebody still does. From the io_context's thread, and at once
   // where nobody did.
-  static std::unique_ptr<Takeover> begin(boost::asio::io_context& io, TakeoverOptions options,
-                                         std::function<void(Result<void>)> done);
+  static std::unique_ptr<Takeover> begin(boost::asio::io_context& io, TakeoverOptions options, Done done);
   virtual ~Takeover() = default;
 };
 

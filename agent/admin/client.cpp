@@ -9,10 +9,12 @@
 #include <array>
 #include <cerrno>
 #include <cstring>
+#include <iterator>
+#include <span>
 #include <string_view>
 
 #include "agent/admin/protocol.h"
-#include "underpass/unique_fd.h"
+#include "underpass/packet_socket.h"
 #include "underpass/unix_address.h"
 
 namespace underpass::admin {
@@ -23,6 +25,7 @@ using Kind = CallError::Kind;
 
 // More than the largest table makes; a stranger on the socket cannot fill our memory.
 constexpr std::size_t kLongestAnswer = 512UL * 1024 * 1024;
+constexpr std::size_t kMostDescriptors = 16;
 
 std::unexpected<CallError> error(Kind kind, std::string message) {
   return std::unexpected(CallError{kind, std::move(message)});
@@ -65,10 +68,25 @@ std::expected<void, CallError> send_all(int fd, std::string_view data, const std
   return {};
 }
 
+// recv() that takes descriptors too.
+ssize_t receive(int fd, std::span<char> into, std::vector<UniqueFd>& descriptors) {
+  iovec part{.iov_base = into.data(), .iov_len = into.size()};
+  packet_socket::Control<kMostDescriptors> control;
+  msghdr message{};
+  message.msg_iov = &part;
+  message.msg_iovlen = 1;
+  message.msg_control = control.bytes.data();
+  message.msg_controllen = control.bytes.size();
+  const ssize_t got = ::recvmsg(fd, &message, MSG_CMSG_CLOEXEC);
+  if (got >= 0) std::ranges::move(packet_socket::take_fds(message), std::back_inserter(descriptors));
+  return got;
+}
+
 // The first line, without its line feed.
-std::expected<std::string, CallError> read_line(int fd, Clock::time_point deadline, const std::string& path) {
+std::expected<std::string, CallError> read_line(int fd, Clock::time_point deadline, const std::string& path,
+                                                std::vector<UniqueFd>& descriptors) {
   std::string line;
-  std::array<char, 65536> chunk;  // NOLINT(cppcoreguidelines-pro-type-member-init): recv() writes before we read
+  std::array<char, 65536> chunk;  // NOLINT(cppcoreguidelines-pro-type-member-init): recvmsg() writes before we read
   while (line.size() < kLongestAnswer) {
     const auto left = std::chrono::ceil<std::chrono::milliseconds>(deadline - Clock::now()).count();
     pollfd wait{.fd = fd, .events = POLLIN, .revents = 0};
@@ -77,7 +95,7 @@ std::expected<std::string, CallError> read_line(int fd, Clock::time_point deadli
     if (ready < 0) return error_of_errno(Kind::kNoAnswer, "wait for an answer on " + path);
     if (ready == 0) return error(Kind::kNoAnswer, path + ": the agent did not answer in time");
 
-    const ssize_t got = ::recv(fd, chunk.data(), chunk.size(), 0);
+    const ssize_t got = receive(fd, chunk, descriptors);
     if (got < 0 && errno == EINTR) continue;
     if (got < 0 && errno != ECONNRESET) return error_of_errno(Kind::kNoAnswer, "read from " + path);
     if (got <= 0) return error(Kind::kNoAnswer, path + ": the agent hung up without an answer");
@@ -105,19 +123,27 @@ Kind to_kind(ErrorCode code) {
 
 }  // namespace
 
-std::expected<boost::json::value, CallError> call(const std::string& path, const boost::json::object& request,
-                                                  std::chrono::milliseconds timeout) {
+std::expected<Handed, CallError> call_for_descriptors(const std::string& path, const boost::json::object& request,
+                                                      std::chrono::milliseconds timeout) {
   const Clock::time_point deadline = Clock::now() + timeout;
   auto fd = connect_to(path, timeout);
   if (!fd) return std::unexpected(fd.error());
   if (auto sent = send_all(fd->get(), encode_request(request), path); !sent) return std::unexpected(sent.error());
-  auto line = read_line(fd->get(), deadline, path);
+  std::vector<UniqueFd> descriptors;
+  auto line = read_line(fd->get(), deadline, path, descriptors);
   if (!line) return std::unexpected(line.error());
 
   Result<Answer> answer = decode_answer(*line);
   if (!answer) return error(Kind::kNoAnswer, path + ": " + answer.error().message);
   if (!*answer) return error(to_kind(answer->error().code), answer->error().message);
-  return std::move(**answer);
+  return Handed{.answer = std::move(**answer), .descriptors = std::move(descriptors), .connection = std::move(*fd)};
+}
+
+std::expected<boost::json::value, CallError> call(const std::string& path, const boost::json::object& request,
+                                                  std::chrono::milliseconds timeout) {
+  auto handed = call_for_descriptors(path, request, timeout);
+  if (!handed) return std::unexpected(handed.error());
+  return std::move(handed->answer);
 }
 
 }  // namespace underpass::admin

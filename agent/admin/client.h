@@ -7,6 +7,9 @@
 #include <chrono>
 #include <expected>
 #include <string>
+#include <vector>
+
+#include "underpass/unique_fd.h"
 
 namespace underpass::admin {
 
@@ -26,5 +29,15 @@ struct CallError {
 // Sends one request to the agent whose socket is at `path`. `timeout` bounds the whole call.
 std::expected<boost::json::value, CallError> call(const std::string& path, const boost::json::object& request,
                                                   std::chrono::milliseconds timeout);
+
+// An answer with descriptors, and the connection that it came by.
+struct Handed {
+  boost::json::value answer;
+  std::vector<UniqueFd> descriptors;
+  UniqueFd connection;
+};
+
+std::expected<Handed, CallError> call_for_descriptors(const std::string& path, const boost::json::object& request,
+                                                      std::chrono::milliseconds timeout);
 
 }  // namespace underpass::admin

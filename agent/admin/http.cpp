@@ -2,6 +2,7 @@
 #include "agent/admin/http.h"
 
 #include <prometheus/text_serializer.h>
+#include <sys/socket.h>
 
 #include <boost/asio/as_tuple.hpp>
 #include <boost/asio/awaitable.hpp>
@@ -20,6 +21,7 @@
 #include <boost/beast/http/string_body.hpp>
 #include <boost/beast/http/write.hpp>
 #include <charconv>
+#include <cstring>
 #include <exception>
 #include <list>
 #include <sstream>
@@ -91,6 +93,19 @@ Page refusal_of(error_code error) {
   if (error == http::error::header_limit) return {.status = 431, .body = "header too large\n"};
   if (error == http::error::unexpected_body) return {.status = 413, .body = "no body is accepted\n"};
   return {.status = 400, .body = "malformed request\n"};
+}
+
+bool listens_at(int fd, const tcp::endpoint& wanted) {
+  int listening = 0;
+  socklen_t size = sizeof(listening);
+  if (::getsockopt(fd, SOL_SOCKET, SO_ACCEPTCONN, &listening, &size) != 0 || listening == 0) return false;
+  sockaddr_storage address{};
+  size = sizeof(address);
+  if (::getsockname(fd, reinterpret_cast<sockaddr*>(&address), &size) != 0) return false;
+  tcp::endpoint own;
+  if (address.ss_family != wanted.protocol().family() || size > own.capacity()) return false;
+  std::memcpy(own.data(), &address, size);
+  return own.address() == wanted.address() && (own.port() == wanted.port() || wanted.port() == 0);
 }
 
 bool is_parse_error(error_code error) {
@@ -230,15 +245,20 @@ asio::awaitable<void> HttpServer::State::converse(std::shared_ptr<State> state, 
 }
 
 Result<std::unique_ptr<HttpServer>> HttpServer::listen(asio::io_context& io, const HostPort& at, Pages pages,
-                                                       HttpLimits limits) {
+                                                       HttpLimits limits, UniqueFd handed) {
   const std::string name = at.to_string();
   try {
     auto state = std::make_shared<State>(io, std::move(pages), limits);
     const tcp::endpoint endpoint(asio::ip::make_address(at.host), at.port);
-    state->acceptor.open(endpoint.protocol());
-    state->acceptor.set_option(tcp::acceptor::reuse_address(true));
-    state->acceptor.bind(endpoint);
-    state->acceptor.listen();
+    if (handed && listens_at(handed.get(), endpoint)) {
+      state->acceptor.assign(endpoint.protocol(), handed.release());
+    } else {
+      handed.reset();  // or the port would be taken
+      state->acceptor.open(endpoint.protocol());
+      state->acceptor.set_option(tcp::acceptor::reuse_address(true));
+      state->acceptor.bind(endpoint);
+      state->acceptor.listen();
+    }
     const tcp::endpoint bound = state->acceptor.local_endpoint();
     state->local = {.host = bound.address().to_string(), .port = bound.port()};
     asio::co_spawn(io, State::accept(state), asio::detached);
@@ -246,6 +266,13 @@ Result<std::unique_ptr<HttpServer>> HttpServer::listen(asio::io_context& io, con
   } catch (const boost::system::system_error& problem) {
     return fail("listen on " + name + ": " + problem.code().message());
   }
+}
+
+UniqueFd HttpServer::hand_over() {
+  state_->stopped = true;
+  error_code ignored;
+  // Not closed: epoll would go on telling of a socket that another process has open too.
+  return UniqueFd(state_->acceptor.release(ignored));
 }
 
 HttpServer::~HttpServer() {
@@ -258,10 +285,10 @@ HttpServer::~HttpServer() {
 const HostPort& HttpServer::local() const { return state_->local; }
 
 Result<std::unique_ptr<HttpServer>> listen_at(asio::io_context& io, const char* flag, const std::string& at,
-                                              Pages pages) {
+                                              Pages pages, UniqueFd handed) {
   const auto place = parse_host_port(at);
   if (!place) return fail_in(flag, place.error());
-  auto server = HttpServer::listen(io, *place, std::move(pages));
+  auto server = HttpServer::listen(io, *place, std::move(pages), {}, std::move(handed));
   if (!server) return fail_in(flag, server.error());
   return server;
 }

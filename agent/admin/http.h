@@ -19,6 +19,7 @@
 #include <vector>
 
 #include "underpass/result.h"
+#include "underpass/unique_fd.h"
 
 namespace boost::asio {
 class io_context;
@@ -62,10 +63,13 @@ struct HttpLimits {
 
 class HttpServer {
  public:
-  // Port 0: any free one, see local(). `io` must outlive the server.
+  // Port 0: any free one, see local(). `handed`: the socket of a process that listened there; closed where it is
+  // another than what is asked for. `io` must outlive the server.
   static Result<std::unique_ptr<HttpServer>> listen(boost::asio::io_context& io, const HostPort& at, Pages pages,
-                                                    HttpLimits limits = {});
+                                                    HttpLimits limits = {}, UniqueFd handed = {});
   ~HttpServer();  // closes all connections
+  // Listens no more, for another process to: connections stay.
+  UniqueFd hand_over();
   HttpServer(const HttpServer&) = delete;
   HttpServer& operator=(const HttpServer&) = delete;
 
@@ -80,6 +84,6 @@ class HttpServer {
 
 // At what a flag says, by which errors name it: "--metrics", "0.0.0.0:15020".
 Result<std::unique_ptr<HttpServer>> listen_at(boost::asio::io_context& io, const char* flag, const std::string& at,
-                                              Pages pages);
+                                              Pages pages, UniqueFd handed = {});
 
 }  // namespace underpass::admin

@@ -133,6 +133,44 @@ std::expected<std::string, CommandError> decode_instance(const json::object& req
   return std::string(instance->get_string());
 }
 
+json::object encode_retirement(const Retirement& retirement) {
+  return {{"command", "retire"},
+          {"instance", retirement.instance},
+          {"pid", retirement.pid},
+          {"listeners", retirement.listeners}};
+}
+
+std::expected<Retirement, CommandError> decode_retirement(const json::object& request) {
+  auto instance = decode_instance(request);
+  if (!instance) return std::unexpected(instance.error());
+  const auto* pid = request.if_contains("pid");
+  if (instance->empty() || pid == nullptr || !pid->is_int64())
+    return refuse(ErrorCode::kUsage, "retire: needs the instance and the pid of who takes over");
+  const auto* listeners = request.if_contains("listeners");
+  return Retirement{.instance = std::move(*instance),
+                    .pid = pid->get_int64(),
+                    .listeners = listeners != nullptr && listeners->is_bool() && listeners->get_bool()};
+}
+
+json::object encode_listeners(const ipc::Listeners& listeners) {
+  json::array names;
+  for (const auto& [name, fd] : listeners) names.emplace_back(name);
+  return {{"listeners", std::move(names)}};
+}
+
+ipc::Listeners decode_listeners(const json::value& answer, std::vector<UniqueFd> descriptors) {
+  const auto* object = answer.if_object();
+  const auto* names = object != nullptr ? object->if_contains("listeners") : nullptr;
+  if (names == nullptr || !names->is_array() || names->get_array().size() != descriptors.size()) return {};
+  ipc::Listeners listeners;
+  for (std::size_t i = 0; i < descriptors.size(); ++i) {
+    const auto& name = names->get_array()[i];
+    if (!name.is_string()) return {};
+    listeners.emplace(std::string(name.get_string()), std::move(descriptors[i]));
+  }
+  return listeners;
+}
+
 json::object encode_pod(std::string_view command, const NamespacedName& pod) {
   return {{"command", command}, {"namespace", pod.ns}, {"pod", pod.name}};
 }

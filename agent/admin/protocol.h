@@ -8,13 +8,17 @@
 #include <boost/json/object.hpp>
 #include <boost/json/value.hpp>
 #include <chrono>
+#include <cstdint>
 #include <expected>
 #include <optional>
 #include <string>
 #include <string_view>
+#include <vector>
 
+#include "agent/ipc/listeners.h"
 #include "underpass/ids.h"
 #include "underpass/result.h"
+#include "underpass/unique_fd.h"
 
 namespace underpass::admin {
 
@@ -60,8 +64,25 @@ struct Scope {
 boost::json::object encode_scope(std::string_view command, const Scope& scope);
 std::expected<Scope, CommandError> decode_scope(const boost::json::object& request);
 
-// Argument of `ready` and `retire`: {"instance": TEXT}; empty where there is none.
+// Argument of `ready`: {"instance": TEXT}; empty where there is none.
 std::expected<std::string, CommandError> decode_instance(const boost::json::object& request);
+
+// Arguments of `retire`: {"instance": TEXT, "pid": NUMBER, "listeners": BOOL}: who takes over, and whether it takes the
+// listening sockets too. They come beside the answer, which is {"listeners": [NAMES]} (agent/ipc/listeners.h); when
+// the connection ends after that, the agent has let go of everything.
+struct Retirement {
+  std::string instance;
+  std::int64_t pid = 0;
+  bool listeners = false;
+
+  bool operator==(const Retirement&) const = default;
+};
+
+boost::json::object encode_retirement(const Retirement& retirement);
+std::expected<Retirement, CommandError> decode_retirement(const boost::json::object& request);
+boost::json::object encode_listeners(const ipc::Listeners& listeners);
+// Empty where the answer and the descriptors do not agree.
+ipc::Listeners decode_listeners(const boost::json::value& answer, std::vector<UniqueFd> descriptors);
 
 // Argument of `relearn` and `proxy-config`: {"namespace": NS, "pod": NAME}.
 boost::json::object encode_pod(std::string_view command, const NamespacedName& pod);

@@ -21,6 +21,7 @@
 #include <utility>
 
 #include "agent/ipc/unix_listener.h"
+#include "underpass/packet_socket.h"
 
 namespace underpass::admin {
 namespace {
@@ -49,6 +50,16 @@ class Connection : public std::enable_shared_from_this<Connection> {
     return peer.uid == 0 || peer.uid == ::geteuid();
   }
 
+  // How much of the text went with them; nothing where they cannot go.
+  std::optional<std::size_t> send_descriptors(std::string_view text, const std::vector<UniqueFd>& descriptors) {
+    if (descriptors.empty()) return 0;
+    std::vector<int> fds;
+    for (const auto& one : descriptors) fds.push_back(one.get());
+    const ssize_t sent = packet_socket::send_with_fds(socket_.native_handle(), text, fds);
+    if (sent < 0) return std::nullopt;
+    return static_cast<std::size_t>(sent);
+  }
+
   // Closes the connection unless called again, or disarm(), within `time`.
   void arm(std::chrono::milliseconds time) {
     deadline_.expires_after(time);
@@ -68,9 +79,14 @@ class Connection : public std::enable_shared_from_this<Connection> {
     answered_.cancel();
   }
 
+  struct Given {
+    Answer answer;
+    std::vector<UniqueFd> descriptors;
+  };
+
   // Runs `handler` and waits for its answer; nothing where the client hung up first.
-  static asio::awaitable<std::optional<Answer>> ask(std::shared_ptr<Connection> self, std::shared_ptr<Handler> handler,
-                                                    json::object request) {
+  static asio::awaitable<std::optional<Given>> ask(std::shared_ptr<Connection> self, std::shared_ptr<Handler> handler,
+                                                   json::object request) {
     self->answer_.reset();
     self->answered_.expires_at(asio::steady_timer::time_point::max());
     // Ends on a hang-up only: a client that has merely shut down its writing side still reads.
@@ -92,12 +108,12 @@ class Connection : public std::enable_shared_from_this<Connection> {
     explicit PendingAnswer(std::weak_ptr<Connection> connection) : connection_(std::move(connection)) {}
     PendingAnswer(const PendingAnswer&) = delete;
     PendingAnswer& operator=(const PendingAnswer&) = delete;
-    ~PendingAnswer() { deliver(refuse(ErrorCode::kFailed, "the agent dropped the command without an answer")); }
+    ~PendingAnswer() { deliver(refuse(ErrorCode::kFailed, "the agent dropped the command without an answer"), {}); }
 
-    void deliver(Answer answer) {
+    void deliver(Answer answer, std::vector<UniqueFd> descriptors) {
       const auto connection = std::exchange(connection_, {}).lock();
       if (!connection || connection->closed_) return;
-      connection->answer_ = std::move(answer);
+      connection->answer_ = Given{.answer = std::move(answer), .descriptors = std::move(descriptors)};
       connection->answered_.cancel();
     }
 
@@ -107,13 +123,15 @@ class Connection : public std::enable_shared_from_this<Connection> {
 
   static Reply make_reply(Connection& connection) {
     auto pending = std::make_shared<PendingAnswer>(connection.weak_from_this());
-    return [pending](Answer answer) { pending->deliver(std::move(answer)); };
+    return Reply([pending](Answer answer, std::vector<UniqueFd> descriptors) {
+      pending->deliver(std::move(answer), std::move(descriptors));
+    });
   }
 
   Protocol::socket socket_;
   asio::steady_timer deadline_;
   asio::steady_timer answered_;  // never expires; cancelled when answer_ is there
-  std::optional<Answer> answer_;
+  std::optional<Given> answer_;
   bool closed_ = false;
 };
 
@@ -182,10 +200,11 @@ asio::awaitable<void> Server::State::converse(std::shared_ptr<State> state, std:
     connection->arm(state->limits.idle);
     auto [error, length] = co_await asio::async_read_until(
         connection->socket(), asio::dynamic_buffer(received, state->limits.request_bytes), '\n', kNoThrow);
-    std::optional<Answer> answer;
+    std::optional<Connection::Given> answer;
     if (error == asio::error::not_found) {
-      answer =
-          refuse(ErrorCode::kUsage, "request is longer than " + std::to_string(state->limits.request_bytes) + " bytes");
+      answer = Connection::Given{
+          refuse(ErrorCode::kUsage, "request is longer than " + std::to_string(state->limits.request_bytes) + " bytes"),
+          {}};
       last = true;
     } else {
       if (error && error != asio::error::eof) co_return;
@@ -201,19 +220,22 @@ asio::awaitable<void> Server::State::converse(std::shared_ptr<State> state, std:
         answer = co_await Connection::ask(connection, state->handler, std::move(*request));
         if (!answer) co_return;
       } else {
-        answer = std::unexpected(std::move(request.error()));
+        answer = Connection::Given{std::unexpected(std::move(request.error())), {}};
       }
     }
     connection->arm(state->limits.write);
-    const std::string text = encode_answer(*answer);
-    auto [write_error, written] = co_await asio::async_write(connection->socket(), asio::buffer(text), kNoThrow);
+    const std::string text = encode_answer(answer->answer);
+    const auto sent = connection->send_descriptors(text, answer->descriptors);
+    if (!sent) co_return;
+    auto [write_error, written] =
+        co_await asio::async_write(connection->socket(), asio::buffer(text) + *sent, kNoThrow);
     if (write_error) co_return;
   }
 }
 
 Result<std::unique_ptr<Server>> Server::listen(asio::io_context& io, const std::string& path, Handler handler,
-                                               ServerLimits limits) {
-  Result<ipc::UnixListener> listener = ipc::UnixListener::bind(path);
+                                               ServerLimits limits, UniqueFd handed) {
+  Result<ipc::UnixListener> listener = ipc::UnixListener::bind(path, ipc::SocketType::kStream, std::move(handed));
   if (!listener) return fail_in("admin socket", listener.error());
   try {
     auto state = std::make_shared<State>(io, std::move(*listener), std::move(handler), limits);
@@ -230,6 +252,14 @@ Server::~Server() {
   state_->acceptor.close(ignored);
   for (const auto& connection : state_->connections) connection->close();
   state_->listener.remove_path();
+}
+
+UniqueFd Server::hand_over() {
+  state_->stopped = true;
+  error_code ignored;
+  // Not closed: epoll would go on telling of a socket that another process has open too.
+  UniqueFd fd(state_->acceptor.release(ignored));
+  return state_->listener.give_path_away() ? std::move(fd) : UniqueFd();
 }
 
 Handler dispatch(std::map<std::string, Handler, std::less<>> commands) {

@@ -12,9 +12,11 @@
 #include <memory>
 #include <string>
 #include <utility>
+#include <vector>
 
 #include "agent/admin/protocol.h"
 #include "underpass/result.h"
+#include "underpass/unique_fd.h"
 
 namespace boost::asio {
 class io_context;
@@ -24,7 +26,19 @@ namespace underpass::admin {
 
 // Answers one request, now or later; on the io_context's thread. Only the first call counts, and one that comes after
 // the client or the server has gone does nothing. A Reply that is dropped unused answers that the command failed.
-using Reply = std::function<void(Answer)>;
+class Reply {
+ public:
+  using Deliver = std::function<void(Answer, std::vector<UniqueFd>)>;
+  explicit Reply(Deliver deliver) : deliver_(std::move(deliver)) {}
+
+  // `descriptors` go beside the answer (SCM_RIGHTS).
+  void operator()(Answer answer, std::vector<UniqueFd> descriptors = {}) const {
+    deliver_(std::move(answer), std::move(descriptors));
+  }
+
+ private:
+  Deliver deliver_;
+};
 
 // Serves one request. It must not throw and must not block; what takes time keeps `reply` for later (`request` lives no
 // longer than the call).
@@ -42,13 +56,16 @@ struct ServerLimits {
 
 class Server {
  public:
-  // Takes `path` over from an agent that died, and refuses when one answers there. The socket is 0600 from the moment
-  // it exists; its folder is made when it is missing. `io` must outlive the server.
+  // Takes `path` over from an agent that died, and refuses when one answers there, unless that has `handed` its socket
+  // over. The socket is 0600 from the moment it exists; its folder is made when it is missing. `io` must outlive the
+  // server.
   static Result<std::unique_ptr<Server>> listen(boost::asio::io_context& io, const std::string& path, Handler handler,
-                                                ServerLimits limits = {});
+                                                ServerLimits limits = {}, UniqueFd handed = {});
 
   // Closes all connections and removes the socket, unless another agent has taken the path since.
   ~Server();
+  // Listens no more, for another process to: connections stay. None where somebody else has the path.
+  UniqueFd hand_over();
   Server(const Server&) = delete;
   Server& operator=(const Server&) = delete;
 

@@ -6,6 +6,7 @@
 
 #include <algorithm>
 #include <cerrno>
+#include <optional>
 #include <span>
 #include <utility>
 
@@ -19,7 +20,7 @@ namespace {
 using Clock = std::chrono::steady_clock;
 using std::chrono::milliseconds;
 
-constexpr milliseconds kFullBacklog{20};  // a unix socket does not say when there is room again
+constexpr milliseconds kPause{20};  // a unix socket does not say when there is room in its backlog again
 
 class Deadline {
  public:
@@ -60,7 +61,7 @@ Result<UniqueFd> connect_to(const std::string& path, const Deadline& deadline) {
   while (::connect(fd.get(), reinterpret_cast<const sockaddr*>(&*address), sizeof(*address)) != 0) {
     if (errno != EAGAIN && errno != EINTR) return fail_errno("connect");
     if (deadline.left().count() == 0) return std::unexpected(deadline.missed());
-    ::poll(nullptr, 0, static_cast<int>(std::min(kFullBacklog, deadline.left()).count()));
+    ::poll(nullptr, 0, static_cast<int>(std::min(kPause, deadline.left()).count()));
   }
   return fd;
 }
@@ -75,7 +76,8 @@ Result<void> send_question(int fd, const Request& request, int netns, const Dead
   }
 }
 
-Result<Answer> receive_answer(int fd, Deadline& deadline) {
+// Nothing where the connection ends.
+Result<std::optional<Answer>> receive_answer(int fd, Deadline& deadline) {
   for (;;) {
     if (!wait_for(fd, POLLIN, deadline)) return std::unexpected(deadline.missed());
     auto packet = receive_packet(fd);
@@ -83,7 +85,7 @@ Result<Answer> receive_answer(int fd, Deadline& deadline) {
     if (!packet) packet = receive_packet(fd);
     if (!packet) return std::unexpected(packet.error());
     if (!*packet) continue;
-    if ((*packet)->is_end()) return fail("it closed the connection without an answer");
+    if ((*packet)->is_end()) return std::nullopt;
     if ((*packet)->text != kTaken) return decode_answer((*packet)->text);
     deadline.extend();
   }
@@ -93,18 +95,24 @@ Result<Answer> receive_answer(int fd, Deadline& deadline) {
 
 Result<Answer> ask_agent(const std::string& socket, const Request& request, int netns, Patience patience) {
   Deadline deadline(patience);
-  const auto ask = [&]() -> Result<Answer> {
+  const auto ask = [&]() -> Result<std::optional<Answer>> {
     const auto fd = connect_to(socket, deadline);
     if (!fd) return std::unexpected(fd.error());
     const auto sent = send_question(fd->get(), request, netns, deadline);
-    Deadline now({.to_take = milliseconds(0), .to_answer = milliseconds(0)});
-    auto answer = receive_answer(fd->get(), sent ? deadline : now);
-    if (!sent && !answer) return std::unexpected(sent.error());
-    return answer;
+    // One that was turned away before it had asked may be told why.
+    const Deadline now({.to_take = milliseconds(0), .to_answer = milliseconds(0)});
+    if (!sent && !wait_for(fd->get(), POLLIN, now)) return std::unexpected(sent.error());
+    return receive_answer(fd->get(), deadline);
   };
-  auto answer = ask();
-  if (!answer) return fail_in(socket, answer.error());
-  return answer;
+  // An agent that hands its socket to another lets go of those who have asked: they ask that one. After one that has
+  // died nobody listens.
+  for (;;) {
+    auto answer = ask();
+    if (!answer) return fail_in(socket, answer.error());
+    if (*answer) return std::move(**answer);
+    if (deadline.left().count() == 0) return fail_in(socket, Error{"it closes the connection without an answer"});
+    ::poll(nullptr, 0, static_cast<int>(std::min(kPause, deadline.left()).count()));
+  }
 }
 
 }  // namespace underpass::cni

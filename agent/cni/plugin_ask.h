@@ -16,7 +16,8 @@ struct Patience {
 };
 
 // Blocks for the longer of both at most. An error is an agent that is not there: no socket, nobody behind it, one that
-// hangs, dies in the middle, or does not understand. `netns`: -1 for none.
+// hangs, dies in the middle, or does not understand. One that hangs up is asked again: another may have its socket.
+// `netns`: -1 for none.
 Result<Answer> ask_agent(const std::string& socket, const Request& request, int netns, Patience patience);
 
 }  // namespace underpass::cni

@@ -81,6 +81,12 @@ class Asker : public std::enable_shared_from_this<Asker> {
     close();
   }
   void refuse(std::string_view cause) { answer(encode_refusal(cause)); }
+  void close() {
+    error_code ignored;
+    socket_.close(ignored);
+    deadline_.cancel();
+    if (const auto gone = std::exchange(gone_, nullptr)) gone(shared_from_this());
+  }
 
  private:
   // The right to answer once.
@@ -100,13 +106,6 @@ class Asker : public std::enable_shared_from_this<Asker> {
    private:
     std::weak_ptr<Asker> asker_;
   };
-
-  void close() {
-    error_code ignored;
-    socket_.close(ignored);
-    deadline_.cancel();
-    if (const auto gone = std::exchange(gone_, nullptr)) gone(shared_from_this());
-  }
 
   void arm(std::chrono::milliseconds time, const char* cause) {
     deadline_.expires_after(time);
@@ -170,7 +169,19 @@ class Listening : public Server {
   ~Listening() override {
     *alive_ = false;
     path_.remove_path();
-    for (const auto& asker : std::exchange(askers_, {})) asker->refuse("the agent ends");
+    for (const auto& asker : std::exchange(askers_, {})) {
+      if (handed_over_)
+        asker->close();
+      else
+        asker->refuse("the agent ends");
+    }
+  }
+
+  UniqueFd hand_over() override {
+    handed_over_ = true;
+    // Not closed: epoll would go on telling of a socket that another process has open too.
+    UniqueFd fd(acceptor_.release());
+    return path_.give_path_away() ? std::move(fd) : UniqueFd();
   }
 
  private:
@@ -220,14 +231,15 @@ class Listening : public Server {
   ServerLimits limits_;
   std::shared_ptr<Handler> handler_;
   std::set<std::shared_ptr<Asker>> askers_;
+  bool handed_over_ = false;
   std::shared_ptr<bool> alive_ = std::make_shared<bool>(true);
 };
 
 }  // namespace
 
 Result<std::unique_ptr<Server>> Server::listen(asio::io_context& io, std::string path, Handler handler,
-                                               ServerLimits limits) {
-  auto listener = ipc::UnixListener::bind(path, ipc::SocketType::kPackets);
+                                               ServerLimits limits, UniqueFd handed) {
+  auto listener = ipc::UnixListener::bind(path, ipc::SocketType::kPackets, std::move(handed));
   if (!listener) return fail_in("CNI socket", listener.error());
   try {
     return std::make_unique<Listening>(io, std::move(*listener), std::move(handler), limits);

@@ -37,10 +37,14 @@ class Server {
   using Reply = std::function<void(Answer)>;
   using Handler = std::function<void(Question, Reply)>;
 
-  // `path`: of the socket; one left by a dead agent is replaced. `io` outlives the server.
+  // `path`: of the socket; one left by a dead agent is replaced, `handed` is one that another agent has handed over.
+  // `io` outlives the server.
   static Result<std::unique_ptr<Server>> listen(boost::asio::io_context& io, std::string path, Handler handler,
-                                                ServerLimits limits = {});
+                                                ServerLimits limits = {}, UniqueFd handed = {});
   virtual ~Server() = default;  // removes the socket; who waits is refused
+  // Listens no more, for another agent to; who waits will see the connection end, and ask that one. None where somebody
+  // else has the path.
+  virtual UniqueFd hand_over() = 0;
 };
 
 }  // namespace underpass::cni

@@ -8,7 +8,9 @@
 #include <unistd.h>
 
 #include <filesystem>
+#include <string_view>
 #include <system_error>
+#include <utility>
 
 #include "underpass/unix_address.h"
 
@@ -17,9 +19,16 @@ namespace {
 
 constexpr int kBacklog = 128;
 
+int kind_of(SocketType type) { return type == SocketType::kStream ? SOCK_STREAM : SOCK_SEQPACKET; }
+
 UniqueFd make_socket(SocketType type) {
-  const int kind = type == SocketType::kStream ? SOCK_STREAM : SOCK_SEQPACKET;
-  return UniqueFd(::socket(AF_UNIX, kind | SOCK_NONBLOCK | SOCK_CLOEXEC, 0));
+  return UniqueFd(::socket(AF_UNIX, kind_of(type) | SOCK_NONBLOCK | SOCK_CLOEXEC, 0));
+}
+
+int option_of(int fd, int option) {
+  int value = -1;
+  socklen_t size = sizeof(value);
+  return ::getsockopt(fd, SOL_SOCKET, option, &value, &size) == 0 ? value : -1;
 }
 
 // An error where somebody listens at `path`, or where what is there is no socket.
@@ -41,11 +50,24 @@ Result<void> respect_living(const std::string& path, const sockaddr_un& address,
   return {};
 }
 
+bool listens_at(int fd, const sockaddr_un& address, SocketType type) {
+  sockaddr_un own{};
+  socklen_t length = sizeof(own);
+  return option_of(fd, SO_ACCEPTCONN) == 1 && option_of(fd, SO_TYPE) == kind_of(type) &&
+         ::getsockname(fd, reinterpret_cast<sockaddr*>(&own), &length) == 0 && own.sun_family == AF_UNIX &&
+         std::string_view(own.sun_path) == address.sun_path;
+}
+
 }  // namespace
 
-Result<UnixListener> UnixListener::bind(const std::string& path, SocketType type) {
+Result<UnixListener> UnixListener::bind(const std::string& path, SocketType type, UniqueFd handed) {
   const Result<sockaddr_un> address = to_unix_address(path);
   if (!address) return std::unexpected(address.error());
+
+  struct stat found{};
+  if (handed && listens_at(handed.get(), *address, type) && ::lstat(path.c_str(), &found) == 0)
+    return UnixListener(std::move(handed), path, found.st_dev, found.st_ino);
+  handed.reset();  // or the path would look taken
 
   const std::string folder = std::filesystem::path(path).parent_path().string();
   std::error_code error;
@@ -74,9 +96,19 @@ Result<UnixListener> UnixListener::bind(const std::string& path, SocketType type
   return UnixListener(std::move(fd), path, made.st_dev, made.st_ino);
 }
 
-void UnixListener::remove_path() const {
+bool UnixListener::owns_path() const {
   struct stat found{};
-  if (::lstat(path_.c_str(), &found) == 0 && found.st_dev == device_ && found.st_ino == inode_) ::unlink(path_.c_str());
+  return ::lstat(path_.c_str(), &found) == 0 && found.st_dev == device_ && found.st_ino == inode_;
+}
+
+void UnixListener::remove_path() const {
+  if (owns_path()) ::unlink(path_.c_str());
+}
+
+bool UnixListener::give_path_away() {
+  const bool owned = owns_path();
+  path_.clear();
+  return owned;
 }
 
 }  // namespace underpass::ipc

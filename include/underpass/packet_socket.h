@@ -58,18 +58,10 @@ inline std::vector<UniqueFd> take_fds(msghdr& message) {
   return fds;
 }
 
-}  // namespace packet_socket
-
-// False where the socket's buffer is full: nothing was sent then.
-inline Result<bool> send_packet(int fd, std::string_view text, std::span<const int> fds = {}) {
-  if (text.empty() || text.size() > worker::kMaxPacket)
-    return fail("send a packet: " + std::to_string(text.size()) + " bytes: must be from 1 to " +
-                std::to_string(worker::kMaxPacket));
-  if (fds.size() > worker::kMaxDescriptors)
-    return fail("send a packet: " + std::to_string(fds.size()) + " descriptors: at most " +
-                std::to_string(worker::kMaxDescriptors));
+// The bytes that were sent, -1 with errno; the descriptors are beside the first. Of a stream it may be a part.
+inline ssize_t send_with_fds(int fd, std::string_view text, std::span<const int> fds) {
   iovec part{.iov_base = const_cast<char*>(text.data()), .iov_len = text.size()};
-  packet_socket::Control<worker::kMaxDescriptors> control;
+  Control<worker::kMaxDescriptors> control;
   msghdr message{};
   message.msg_iov = &part;
   message.msg_iovlen = 1;
@@ -82,11 +74,26 @@ inline Result<bool> send_packet(int fd, std::string_view text, std::span<const i
     rights->cmsg_len = CMSG_LEN(fds.size_bytes());
     std::memcpy(CMSG_DATA(rights), fds.data(), fds.size_bytes());
   }
-  for (;;) {
-    if (::sendmsg(fd, &message, MSG_NOSIGNAL | MSG_DONTWAIT) >= 0) return true;
-    if (errno == EAGAIN || errno == EWOULDBLOCK) return false;
-    if (errno != EINTR) return fail_errno("send a packet");
-  }
+  ssize_t sent = 0;
+  do {
+    sent = ::sendmsg(fd, &message, MSG_NOSIGNAL | MSG_DONTWAIT);
+  } while (sent < 0 && errno == EINTR);
+  return sent;
+}
+
+}  // namespace packet_socket
+
+// False where the socket's buffer is full: nothing was sent then.
+inline Result<bool> send_packet(int fd, std::string_view text, std::span<const int> fds = {}) {
+  if (text.empty() || text.size() > worker::kMaxPacket)
+    return fail("send a packet: " + std::to_string(text.size()) + " bytes: must be from 1 to " +
+                std::to_string(worker::kMaxPacket));
+  if (fds.size() > worker::kMaxDescriptors)
+    return fail("send a packet: " + std::to_string(fds.size()) + " descriptors: at most " +
+                std::to_string(worker::kMaxDescriptors));
+  if (packet_socket::send_with_fds(fd, text, fds) >= 0) return true;
+  if (errno == EAGAIN || errno == EWOULDBLOCK) return false;
+  return fail_errno("send a packet");
 }
 
 // Nothing where no packet waits; Packet::is_end() where none will come any more.

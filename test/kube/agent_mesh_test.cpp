@@ -2,10 +2,18 @@
 // Two nodes of a cluster: agents that ask the controller for certificates and tell each other of their pods, and pods
 // that speak through tunnels because of that.
 #include <doctest/doctest.h>
+#include <sys/socket.h>
+#include <sys/un.h>
 
+#include <algorithm>
 #include <atomic>
 #include <boost/json/parse.hpp>
 #include <boost/json/serialize.hpp>
+#include <cerrno>
+#include <chrono>
+#include <cstring>
+#include <functional>
+#include <map>
 #include <mutex>
 #include <stdexcept>
 #include <string>
@@ -13,11 +21,14 @@
 #include <utility>
 #include <vector>
 
+#include "agent/admin/client.h"
+#include "agent/admin/protocol.h"
 #include "test/kube/controller_process.h"
 #include "test/kube/scene.h"
 #include "test/support/eventually.h"
 #include "test/support/sockets.h"
 #include "test/support/world.h"
+#include "underpass/unix_address.h"
 
 namespace underpass::test {
 namespace {
@@ -27,11 +38,11 @@ namespace json = boost::json;
 constexpr seconds kSoon(30);
 
 struct TwoKubeNodes {
-  explicit TwoKubeNodes(MeshCluster& the_cluster, const std::vector<std::string>& more = {})
+  explicit TwoKubeNodes(MeshCluster& the_cluster, const std::vector<std::string>& more = {}, bool cni = false)
       : cluster(the_cluster),
         controller(cluster, "one"),
-        a(cluster, {.more = more, .net = 77}),
-        b(cluster, {.more = more, .net = 78}) {
+        a(cluster, {.cni = cni, .more = more, .net = 77}),
+        b(cluster, {.cni = cni, .more = more, .net = 78}) {
     a.net.join_with(b.net);
     cluster.put(Settings{.mesh = "enabled", .short_circuit = "off"}, "mesh");
     cluster.put(Settings{}, "plain");
@@ -303,9 +314,82 @@ class Load {
   std::thread server_;
 };
 
+// Everything that listens on a node, knocked at over and over: nobody may be turned away, and everybody is answered,
+// except that who was let in just when the agent ended may see the connection end.
+class Doors {
+ public:
+  explicit Doors(const KubeNode& node)
+      : admin_(admin::socket_path(node.sandbox.run_dir().string())),
+        cni_((node.sandbox.run_dir() / "cni.sock").string()) {
+    const auto listen = node.ctl.json({"status"}).at("listen");
+    http_.emplace("metrics", "http://" + text_of(listen.at("metrics")) + "/metrics");
+    http_.emplace("ready", "http://" + text_of(listen.at("ready")) + "/healthz/ready");
+    thread_ = std::thread([this] { run(); });
+  }
+  ~Doors() { stop(); }
+  Doors(const Doors&) = delete;
+  Doors& operator=(const Doors&) = delete;
+
+  void stop() {
+    over_ = true;
+    if (thread_.joinable()) thread_.join();
+  }
+  // After stop().
+  [[nodiscard]] const std::string& failures() const { return failures_; }
+  [[nodiscard]] int answered() const { return answered_; }
+  [[nodiscard]] int ended() const { return ended_; }
+  [[nodiscard]] milliseconds longest() const { return longest_; }
+
+ private:
+  void run() {
+    while (!over_) {
+      knock("admin", [&] {
+        const auto answer = admin::call(admin_, {{"command", "ready"}}, kSoon);
+        if (!answer && answer.error().kind == admin::CallError::Kind::kUnreachable)
+          throw std::runtime_error(answer.error().message);
+        return answer.has_value();
+      });
+      knock("cni", [&] {
+        const sockaddr_un address = to_unix_address(cni_).value();
+        const UniqueFd one(::socket(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0));
+        if (::connect(one.get(), reinterpret_cast<const sockaddr*>(&address), sizeof(address)) != 0)
+          throw std::runtime_error(std::strerror(errno));
+        return true;
+      });
+      for (const auto& [name, url] : http_) {
+        knock(name, [&url] {
+          const auto done = test::run({.argv = {"curl", "--silent", "--max-time", "30", url}});
+          constexpr int kRefused = 7;
+          if (done.exit.code == kRefused) throw std::runtime_error("refused");
+          return done.exit.ok();
+        });
+      }
+    }
+  }
+  void knock(const std::string& name, const std::function<bool()>& ask) {
+    const auto begun = std::chrono::steady_clock::now();
+    try {
+      ++(ask() ? answered_ : ended_);
+    } catch (const std::exception& error) {
+      failures_ += name + ": " + error.what() + "; ";
+    }
+    longest_ = std::max(longest_, std::chrono::duration_cast<milliseconds>(std::chrono::steady_clock::now() - begun));
+  }
+
+  std::string admin_;
+  std::string cni_;
+  std::map<std::string, std::string> http_;  // URLs by name
+  std::atomic<bool> over_ = false;
+  std::string failures_;
+  int answered_ = 0;
+  int ended_ = 0;
+  milliseconds longest_{0};
+  std::thread thread_;
+};
+
 TEST_CASE("a rolling upgrade: two agents on a node, no new connection fails, and what is short-circuited stays so") {
   if (skip_without_cluster("a rolling upgrade")) return;
-  TwoKubeNodes nodes(MeshCluster::battered(), {"--instance", "old"});
+  TwoKubeNodes nodes(MeshCluster::battered(), {"--instance", "old"}, true);
   nodes.cluster.put(kShortCircuit, "fast");
   nodes.cluster.put(Settings{.mesh = "enabled", .short_circuit = "off", .capture = "always"}, "carried");
   nodes.run(nodes.a, "carried", "caller");
@@ -331,6 +415,8 @@ TEST_CASE("a rolling upgrade: two agents on a node, no new connection fails, and
   std::this_thread::sleep_for(seconds(2));
   for (KubeNode* node : {&nodes.a, &nodes.b}) {
     CAPTURE(node->name());
+    Doors doors(*node);
+    const auto listened = node->ctl.json({"status"}).at("listen");
     Agent next(node->sandbox, node->other_agent("new", "other_version_agent"));
     CAPTURE(next.log());
     node->launch_other(next);
@@ -341,12 +427,20 @@ TEST_CASE("a rolling upgrade: two agents on a node, no new connection fails, and
     CHECK(node->ctl.run({"ready", "--instance", "old"}).exit.code == 1);
     CHECK(node->agent.running());  // idle, until the kubelet ends it
     CHECK(node->agent.log().contains("retired successor="));
+    CHECK(next.log().contains("takeover-done instance=new listeners=4"));
+    CHECK(node->ctl.json({"status"}).at("listen") == listened);
     exchange(client.get(), server.get());
     std::this_thread::sleep_for(seconds(2));
     node->agent.stop();
     CHECK(next.running());
     CHECK(node->ctl.run({"ready", "--instance", "new"}).exit.ok());
     std::this_thread::sleep_for(seconds(2));
+    doors.stop();
+    CHECK(doors.failures() == "");
+    CHECK(doors.ended() <= 4);  // one at each door
+    CHECK(doors.answered() > 100);
+    MESSAGE(node->name() << ": " << doors.answered() << " knocks, the longest answered after "
+                         << doors.longest().count() << " ms, " << doors.ended() << " ended");
     if (node == &nodes.a) CHECK(nodes.a.ctl.connection(client.get()).value().way == "short-circuit");
     node->succeed(std::move(next));
   }
@@ -392,6 +486,20 @@ TEST_CASE("a rolling upgrade that fails: an agent that hears nothing takes nothi
   node.start();
   CHECK(node.ctl.run({"ready", "--instance", "old"}).exit.ok());
   CHECK(nodes.talk() == "");
+
+  // One of a version that takes no listeners: the old one's are gone with it.
+  {
+    Process older({.argv = {"sleep", "600"}});
+    const auto socket = admin::socket_path(node.sandbox.run_dir().string());
+    const auto answer =
+        admin::call(socket, {{"command", "retire"}, {"instance", "older"}, {"pid", older.pid()}}, kSoon);
+    REQUIRE(answer);
+    CHECK(*answer == json::value{{"listeners", json::array{}}});
+    CHECK(eventually(seconds(10), [&] { return !fs::exists(socket); }));
+    CHECK(node.agent.running());
+  }
+  CHECK(eventually(seconds(10), [&] { return !node.agent.running(); }));
+  node.start();
 
   // Who has no name retires for nobody.
   CHECK(node.ctl.run({"ready"}).exit.ok());

@@ -243,3 +243,49 @@ TEST_CASE("http: a port that is taken is an error that names it") {
   REQUIRE(!second);
   CHECK(second.error().message == "listen on " + server.local.to_string() + ": Address already in use");
 }
+
+TEST_CASE("http: a port that is handed over refuses nobody, and one that is not asked for is closed") {
+  test::IoThread thread;
+  const auto page = [](std::string body) {
+    admin::Pages pages;
+    pages.emplace("/", [body] { return admin::Page{.body = body}; });
+    return pages;
+  };
+  const auto listen = [&](const HostPort& at, const std::string& body, UniqueFd handed) {
+    auto made = thread.run([&] { return admin::HttpServer::listen(thread.io, at, page(body), {}, std::move(handed)); });
+    REQUIRE_MESSAGE(made, made.error().message);
+    return std::move(*made);
+  };
+  const std::string get = "GET / HTTP/1.0\r\n\r\n";
+  auto first = listen({"127.0.0.1", 0}, "first", {});
+  const HostPort at = first->local();
+  UniqueFd handed = thread.run([&] { return first->hand_over(); });
+  const UniqueFd between = connect_to(at);  // waits in the backlog
+  send_text(between, get);
+  thread.run([&] { first.reset(); });
+
+  auto second = listen(at, "second", std::move(handed));
+  CHECK(second->local() == at);
+  CHECK(read_until(between).ends_with("second"));
+  CHECK(ask(at, get).ends_with("second"));
+
+  // Any port: this one as well.
+  handed = thread.run([&] { return second->hand_over(); });
+  thread.run([&] { second.reset(); });
+  auto third = listen({"127.0.0.1", 0}, "third", std::move(handed));
+  CHECK(third->local() == at);
+  // Another address, or no listener at all.
+  handed = thread.run([&] { return third->hand_over(); });
+  thread.run([&] { third.reset(); });
+  auto fourth = listen({"127.0.0.2", at.port}, "fourth", std::move(handed));
+  CHECK(ask({"127.0.0.2", at.port}, get).ends_with("fourth"));
+  auto fifth = listen(at, "fifth", UniqueFd(::socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0)));
+  CHECK(ask(at, get).ends_with("fifth"));
+  auto sixth = listen({"127.0.0.3", at.port}, "sixth", UniqueFd(::socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0)));
+  CHECK(ask({"127.0.0.3", at.port}, get).ends_with("sixth"));
+  thread.run([&] {
+    fourth.reset();
+    fifth.reset();
+    sixth.reset();
+  });
+}

@@ -2,9 +2,12 @@
 #include "agent/admin/protocol.h"
 
 #include <doctest/doctest.h>
+#include <sys/eventfd.h>
 
 #include <boost/json/parse.hpp>
 #include <boost/json/serialize.hpp>
+#include <utility>
+#include <vector>
 
 using namespace underpass;
 using admin::ErrorCode;
@@ -99,4 +102,42 @@ TEST_CASE("admin protocol: the pod of relearn") {
   CHECK(cause_of(R"({"namespace":"shop"})") == "pod: not a name");
   CHECK(cause_of(R"({"namespace":"shop","pod":""})") == "pod: not a name");
   CHECK(cause_of(R"({"namespace":7,"pod":"web"})") == "namespace: not a name");
+}
+
+TEST_CASE("admin protocol: who takes over survives the way there and back, and needs a name and a number") {
+  const admin::Retirement whole{.instance = "pod-2", .pid = 77, .listeners = true};
+  CHECK(admin::decode_retirement(admin::encode_retirement(whole)).value() == whole);
+  const auto decode = [](std::string_view text) { return admin::decode_retirement(json::parse(text).as_object()); };
+  // One of a version that knows of no listeners.
+  CHECK(decode(R"({"instance":"pod-2","pid":77})").value() == admin::Retirement{.instance = "pod-2", .pid = 77});
+  for (const std::string_view text :
+       {R"({"pid":77})", R"({"instance":"","pid":77})", R"({"instance":"a"})", R"({"instance":"a","pid":"77"})"})
+    CHECK(decode(text).error() ==
+          admin::CommandError{.code = ErrorCode::kUsage,
+                              .message = "retire: needs the instance and the pid of who takes over"});
+}
+
+TEST_CASE("admin protocol: listeners by their names, or none where names and descriptors do not agree") {
+  const auto some = [](std::size_t count) {
+    std::vector<UniqueFd> fds;
+    for (std::size_t i = 0; i < count; ++i) fds.emplace_back(::eventfd(0, EFD_CLOEXEC));
+    return fds;
+  };
+  ipc::Listeners listeners;
+  listeners.emplace("ready", UniqueFd());
+  listeners.emplace("admin", UniqueFd());
+  const auto answer = admin::encode_listeners(listeners);
+  CHECK(json::serialize(answer) == R"({"listeners":["admin","ready"]})");
+  auto fds = some(2);
+  const int first = fds[0].get();
+  auto decoded = admin::decode_listeners(answer, std::move(fds));
+  REQUIRE(decoded.size() == 2);
+  CHECK(decoded.at("admin").get() == first);
+  CHECK(ipc::take_listener(decoded, "admin").get() == first);
+  CHECK_FALSE(ipc::take_listener(decoded, "admin"));
+  CHECK_FALSE(ipc::take_listener(decoded, "cni"));
+
+  CHECK(admin::decode_listeners(answer, some(1)).empty());
+  for (const std::string_view text : {"{}", "null", R"({"listeners":7})", R"({"listeners":[7,8]})"})
+    CHECK(admin::decode_listeners(json::parse(text), some(2)).empty());
 }

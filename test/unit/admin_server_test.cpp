@@ -3,6 +3,8 @@
 #include "agent/admin/server.h"
 
 #include <doctest/doctest.h>
+#include <fcntl.h>
+#include <sys/eventfd.h>
 #include <sys/file.h>
 #include <sys/stat.h>
 #include <unistd.h>
@@ -351,4 +353,97 @@ TEST_CASE("admin dispatch: an unknown command is refused with those there are") 
   AdminServer server(admin::dispatch({{"pods", kEcho}, {"status", kEcho}}));
   RawClient client(server.path());
   CHECK(client.ask(R"({"command":"nods"})").value().contains("\"no such command: nods (there are: pods, status)\""));
+}
+
+TEST_CASE("admin server: a socket that is handed over refuses nobody, and stays the next one's") {
+  test::TempFolder folder;
+  test::IoThread thread;
+  const std::string path = folder / "admin.sock";
+  const auto listen = [&](UniqueFd handed) {
+    return thread.run([&] { return admin::Server::listen(thread.io, path, kEcho, {}, std::move(handed)); });
+  };
+  auto first = listen({});
+  REQUIRE_MESSAGE(first, error_of(first));
+  RawClient before(path);
+  CHECK(before.ask(R"({"command":"a"})") == R"({"result":{"command":"a"}})");
+
+  UniqueFd handed = thread.run([&] { return (*first)->hand_over(); });
+  REQUIRE(handed);
+  CHECK(before.ask(R"({"command":"b"})") == R"({"result":{"command":"b"}})");
+  RawClient between(path);  // waits in the backlog
+  between.send("{\"command\":\"c\"}\n");
+  thread.run([&] { first = fail("gone"); });
+  CHECK(before.read_line() == std::nullopt);
+  REQUIRE(S_ISSOCK(mode_of(path)));
+
+  auto second = listen(std::move(handed));
+  REQUIRE_MESSAGE(second, error_of(second));
+  CHECK(between.read_line() == R"({"result":{"command":"c"}})");
+  CHECK(RawClient(path).ask(R"({"command":"d"})") == R"({"result":{"command":"d"}})");
+  CHECK(mode_of(path) == (S_IFSOCK | S_IRUSR | S_IWUSR));
+  thread.run([&] { second = fail("gone"); });
+  CHECK(mode_of(path) == 0);
+}
+
+TEST_CASE("admin server: what is handed over and is not its socket is closed, and another made") {
+  test::TempFolder folder;
+  test::IoThread thread;
+  const std::string path = folder / "admin.sock";
+  const auto serves = [&](UniqueFd handed) {
+    const int was = handed.get();
+    const auto inode = [&] {
+      struct stat found{};
+      return ::fstat(was, &found) == 0 ? found.st_ino : 0;
+    };
+    const auto before = inode();
+    auto server = thread.run([&] { return admin::Server::listen(thread.io, path, kEcho, {}, std::move(handed)); });
+    REQUIRE_MESSAGE(server, error_of(server));
+    CHECK(inode() != before);
+    CHECK(RawClient(path).ask(R"({"command":"a"})") == R"({"result":{"command":"a"}})");
+    thread.run([&] { server = fail("gone"); });
+  };
+  const auto made_at = [](const std::string& at, ipc::SocketType type = ipc::SocketType::kStream) {
+    return UniqueFd(ipc::UnixListener::bind(at, type).value().release_fd());
+  };
+  serves(made_at(folder / "elsewhere.sock"));
+  serves(made_at(path, ipc::SocketType::kPackets));
+  serves(UniqueFd(::socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0)));
+  serves(UniqueFd(::eventfd(0, EFD_CLOEXEC)));
+  auto removed = made_at(path);
+  REQUIRE(::unlink(path.c_str()) == 0);
+  serves(std::move(removed));
+}
+
+TEST_CASE("admin server: a path that somebody else has taken is not handed over") {
+  test::TempFolder folder;
+  test::IoThread thread;
+  const std::string path = folder / "admin.sock";
+  auto server = thread.run([&] { return admin::Server::listen(thread.io, path, kEcho); });
+  REQUIRE(::unlink(path.c_str()) == 0);
+  CHECK_FALSE(thread.run([&] { return (*server)->hand_over(); }));
+  thread.run([&] { server = fail("gone"); });
+}
+
+TEST_CASE("admin server: descriptors beside an answer") {
+  AdminServer server([&](const json::object& request, const admin::Reply& reply) {
+    std::vector<UniqueFd> fds;
+    for (std::int64_t i = 0; i < request.at("count").as_int64(); ++i)
+      fds.emplace_back(::eventfd(static_cast<unsigned>(i + 7), EFD_CLOEXEC));
+    reply(request, std::move(fds));
+  });
+  for (const std::int64_t count : {0, 1, 4}) {
+    const json::object request{{"command", "x"}, {"count", count}};
+    auto answer = admin::call_for_descriptors(server.path(), request, kPatience);
+    REQUIRE(answer);
+    CHECK(answer->answer == json::value(request));
+    REQUIRE(answer->descriptors.size() == static_cast<std::size_t>(count));
+    for (std::size_t i = 0; i < answer->descriptors.size(); ++i) {
+      eventfd_t value = 0;
+      REQUIRE(::eventfd_read(answer->descriptors[i].get(), &value) == 0);
+      CHECK(value == i + 7);
+      CHECK((::fcntl(answer->descriptors[i].get(), F_GETFD) & FD_CLOEXEC) != 0);
+    }
+    // Who does not ask for them is not left with them.
+    CHECK(admin::call(server.path(), request, kPatience));
+  }
 }

@@ -42,19 +42,17 @@ const Request kRequest{.command = Command::kAdd,
 class Listening {
  public:
   explicit Listening(ServerLimits limits = {}, std::optional<Answer> at_once = Answer{.ok = true, .reason = {}})
-      : at_once_(std::move(at_once)) {
-    server_ = io_.run([&] {
-      auto made = Server::listen(
-          io_.io, path(),
-          [this](Question question, Server::Reply reply) { take(std::move(question), std::move(reply)); }, limits);
-      REQUIRE_MESSAGE(made, made.error().message);
-      return std::move(*made);
-    });
-  }
+      : Listening(std::make_shared<TempFolder>(), {}, limits, std::move(at_once)) {}
+  // On the ground of one that has handed its socket over.
+  Listening(const Listening& other, UniqueFd handed)
+      : Listening(other.folder_, std::move(handed), {}, Answer{.ok = true, .reason = {}}) {}
   ~Listening() { stop(); }
   Listening(const Listening&) = delete;
   Listening& operator=(const Listening&) = delete;
 
+  UniqueFd hand_over() {
+    return io_.run([this] { return server_->hand_over(); });
+  }
   void stop() {
     io_.run([this] {
       server_.reset();
@@ -62,7 +60,7 @@ class Listening {
     });
   }
 
-  [[nodiscard]] std::string path() const { return (folder_ / "cni.sock").string(); }
+  [[nodiscard]] std::string path() const { return (*folder_ / "cni.sock").string(); }
   [[nodiscard]] std::size_t kept() {
     return io_.run([this] { return kept_.size(); });
   }
@@ -83,6 +81,18 @@ class Listening {
   }
 
  private:
+  Listening(std::shared_ptr<TempFolder> folder, UniqueFd handed, ServerLimits limits, std::optional<Answer> at_once)
+      : folder_(std::move(folder)), at_once_(std::move(at_once)) {
+    server_ = io_.run([&] {
+      auto made = Server::listen(
+          io_.io, path(),
+          [this](Question question, Server::Reply reply) { take(std::move(question), std::move(reply)); }, limits,
+          std::move(handed));
+      REQUIRE_MESSAGE(made, made.error().message);
+      return std::move(*made);
+    });
+  }
+
   void take(Question question, Server::Reply reply) {
     asked_.push_back(std::move(question));
     if (at_once_)
@@ -91,7 +101,7 @@ class Listening {
       kept_.push_back(std::move(reply));
   }
 
-  TempFolder folder_;
+  std::shared_ptr<TempFolder> folder_;
   std::optional<Answer> at_once_;
   std::vector<Question> asked_;
   std::vector<Server::Reply> kept_;
@@ -233,6 +243,26 @@ TEST_CASE("cni server: garbage is refused with its cause") {
     REQUIRE(word.starts_with("{\""));
   }
   CHECK(ask(server));
+}
+
+TEST_CASE("cni server: who waits while the socket is handed over asks the next agent, and so does who comes then") {
+  Listening first({}, std::nullopt);
+  auto waiting = std::async(std::launch::async, [&] { return ask(first); });
+  REQUIRE(eventually(10s, [&] { return first.kept() == 1; }));
+  UniqueFd handed = first.hand_over();
+  REQUIRE(handed);
+  auto coming = std::async(std::launch::async, [&] { return ask(first); });
+  first.stop();
+  Listening second(first, std::move(handed));
+  CHECK(waiting.get().value() == Answer{.ok = true, .reason = {}});
+  CHECK(coming.get().value() == Answer{.ok = true, .reason = {}});
+  CHECK(second.asked().size() == 2);
+  CHECK(first.asked().size() == 1);
+  // Where nobody follows, that is said.
+  const auto path = second.path();
+  static_cast<void>(second.hand_over());
+  second.stop();
+  CHECK(ask(second).error().message == path + ": connect: Connection refused");
 }
 
 TEST_CASE("cni server: a dead agent's socket is replaced, a living one's and other files are respected") {
