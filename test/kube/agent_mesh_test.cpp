@@ -13,6 +13,7 @@
 #include <chrono>
 #include <cstring>
 #include <functional>
+#include <iostream>
 #include <map>
 #include <mutex>
 #include <stdexcept>
@@ -46,6 +47,10 @@ struct TwoKubeNodes {
     a.net.join_with(b.net);
     cluster.put(Settings{.mesh = "enabled", .short_circuit = "off"}, "mesh");
     cluster.put(Settings{}, "plain");
+    if (cni)
+      for (const KubeNode* node : {&a, &b})
+        write_atomically(node->cni_conf() / "10-net.conflist",
+                         R"({"cniVersion": "1.0.0", "name": "net", "plugins": [{"type": "loopback"}]})");
     controller.start();
     run(a, "mesh", "client");
     run(b, "mesh", "server");
@@ -439,8 +444,8 @@ TEST_CASE("a rolling upgrade: two agents on a node, no new connection fails, and
     CHECK(doors.failures() == "");
     CHECK(doors.ended() <= 4);  // one at each door
     CHECK(doors.answered() > 100);
-    MESSAGE(node->name() << ": " << doors.answered() << " knocks, the longest answered after "
-                         << doors.longest().count() << " ms, " << doors.ended() << " ended");
+    std::cout << node->name() << ": " << doors.answered() << " knocks, the longest answered after "
+              << doors.longest().count() << " ms, " << doors.ended() << " ended\n";
     if (node == &nodes.a) CHECK(nodes.a.ctl.connection(client.get()).value().way == "short-circuit");
     node->succeed(std::move(next));
   }
