@@ -505,12 +505,13 @@ static __always_inline void up_judge(struct up_conn *conn, __u32 end, struct tcp
 		up_note_trait(conn, end, UP_WHY_BLOCKING);
 	if (!up_conn_is_seen_whole(conn) || !conn->end[!end].cookie)
 		return;
+	/* Where it is the peer's FIN or RST that comes, a recv() may be on its way out whose bytes are taken and not yet seen. */
+	if (!up_is_closing(tp))
+		return;
 	taken = tp->copied_seq - towards->first_seq;
 	unread = BPF_CORE_READ(tp, rcv_nxt) - tp->copied_seq;
 	if (!towards->redirected_bytes && (__s32)(taken - (__u32)towards->seen) > (__s32)fin)
 		up_note_trait(conn, end, UP_WHY_UNSEEN_READ);
-	if (!up_is_closing(tp))
-		return;
 	/* Whoever is killed leaves bytes unread, whatever its program does otherwise. */
 	if ((unread > fin || up_queued(towards) > 0) && !up_task_is_exiting())
 		up_note_trait(conn, end, UP_WHY_UNREAD_CLOSE);

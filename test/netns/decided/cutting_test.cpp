@@ -2,10 +2,12 @@
 // A policy that comes cuts the connections that its worker has no part in; one that goes lets everybody go direct.
 #include <doctest/doctest.h>
 #include <signal.h>
+#include <sys/socket.h>
 
 #include <string>
 
 #include "test/netns/decided/scene.h"
+#include "test/netns/policy/forger.h"
 
 namespace underpass::test {
 namespace {
@@ -80,6 +82,41 @@ TEST_CASE("decided: an agent that finds no pins cuts what was there without a wo
     wait_undecided(scene);
     REQUIRE(scene.ctl.run({"detach", "--node"}).exit.ok());
     scene.agent.stop();
+  }
+}
+
+// Its SYN was answered when there was no door, and the agent that would cut it is dead when it comes in.
+TEST_CASE("decided: a handshake that began before the policy came ends, and nothing passes") {
+  Decided scene;
+  for (const int family : kFamilies) {
+    CAPTURE(family);
+    scene.remove_policy();
+    wait_undecided(scene);
+    const UniqueFd listener = listen_at(scene.at("b"), family);
+    const auto stranger_at = [&](std::uint16_t port) {
+      return Address::of(family == AF_INET ? "10.77.0.250" : "fd00:77::250", port);
+    };
+    {
+      Forger before(scene.at("out"), scene.at("b"), stranger_at(40000), local_address(listener.get()));
+      REQUIRE(before.connect());
+      const UniqueFd server = accept_from(listener.get());
+      before.send("hello");
+      CHECK(receive_exactly(server.get(), 5) == "hello");
+      before.reset();
+    }
+    Forger stranger(scene.at("out"), scene.at("b"), stranger_at(40001), local_address(listener.get()));
+    REQUIRE(stranger.syn());
+    scene.put_policy(allow_get());
+    scene.wait_decided();
+    scene.agent.kill9();
+    stranger.acknowledge();
+    const UniqueFd server = accept_from(listener.get());
+    stranger.send("GET / HTTP/1.1\r\n\r\n");
+    (void)::send(server.get(), "secret", 6, MSG_NOSIGNAL | MSG_DONTWAIT);
+    CHECK_FALSE(readable(server.get(), seconds(1)));
+    CHECK(stranger.payload().empty());
+    scene.agent.start();
+    CHECK(ends_with_error(server.get()));
   }
 }
 

@@ -4,13 +4,16 @@
 #include <doctest/doctest.h>
 #include <fcntl.h>
 #include <sys/ioctl.h>
+#include <sys/socket.h>
 #include <unistd.h>
 
 #include <algorithm>
 #include <array>
 #include <boost/json/serialize.hpp>
 #include <cerrno>
+#include <chrono>
 #include <iostream>
+#include <thread>
 #include <utility>
 
 #include "test/netns/accounts.h"
@@ -206,6 +209,37 @@ TEST_CASE("auto: what a short circuit cannot carry is seen while learning, and k
     CHECK(way_of_new_connection(world, world.at(client), world.at(server)) == "direct");
   }
   CHECK(world.redirected() == 0);
+}
+
+TEST_CASE("auto: an end that comes while a recv() is on its way out leaves no byte unseen") {
+  World world(kAuto);
+  // It asks all the time, so that now and then it is at it while the end comes.
+  const auto read_to_the_end = [](int fd) {
+    std::array<char, 100> buffer{};
+    ssize_t got = 0;
+    do got = ::recv(fd, buffer.data(), buffer.size(), MSG_DONTWAIT);
+    while (got > 0 || (got < 0 && errno == EAGAIN));
+  };
+  const auto end = [](int fd, bool by_reset) {
+    const sockaddr nobody{.sa_family = AF_UNSPEC, .sa_data = {}};
+    CHECK((by_reset ? ::connect(fd, &nobody, sizeof(nobody)) : ::shutdown(fd, SHUT_WR)) == 0);
+  };
+  int used = 0;
+  const auto use = [&](const Pair& pair) {
+    std::thread reader([&] { read_to_the_end(pair.server.get()); });
+    for (int i = 0; i < 5; ++i) send_all(pair.client.get(), "word");
+    end(pair.client.get(), used % 2 == 0);
+    reader.join();
+    ++used;
+  };
+  const auto deadline = std::chrono::steady_clock::now() + seconds(15);
+  while (std::chrono::steady_clock::now() < deadline) {
+    for (int i = 0; i < 50; ++i) use(make_pair_between(world.at("a"), world.at("b"), AF_INET));
+    // The client never reads: of these two there is always one to learn from.
+    for (const char* pod : {"shop/a", "shop/b"})
+      REQUIRE_MESSAGE(mode_of(world, pod) != "off", pod, " after ", used, ": ", reason_of(world, pod));
+  }
+  std::cout << used << " connections ended while they were read\n";
 }
 
 TEST_CASE("auto: a workload that splices after all loses its short circuit at once, and no byte") {
