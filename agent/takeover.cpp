@@ -92,7 +92,7 @@ class RunningTakeover : public Takeover {
                            [this, alive = std::weak_ptr(alive_)](const boost::system::error_code& error) {
                              if (!error && alive.lock()) finish();
                            });
-    after(std::chrono::ceil<milliseconds>(until_ - Clock::now()), &RunningTakeover::give_up);
+    after(kRetiring, &RunningTakeover::give_up);
   }
 
   void give_up() { done_(fail("the agent that works on this node does not retire")); }

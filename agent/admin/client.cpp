@@ -10,7 +10,6 @@
 #include <cerrno>
 #include <cstring>
 #include <iterator>
-#include <span>
 #include <string_view>
 
 #include "agent/admin/protocol.h"
@@ -68,20 +67,6 @@ std::expected<void, CallError> send_all(int fd, std::string_view data, const std
   return {};
 }
 
-// recv() that takes descriptors too.
-ssize_t receive(int fd, std::span<char> into, std::vector<UniqueFd>& descriptors) {
-  iovec part{.iov_base = into.data(), .iov_len = into.size()};
-  packet_socket::Control<kMostDescriptors> control;
-  msghdr message{};
-  message.msg_iov = &part;
-  message.msg_iovlen = 1;
-  message.msg_control = control.bytes.data();
-  message.msg_controllen = control.bytes.size();
-  const ssize_t got = ::recvmsg(fd, &message, MSG_CMSG_CLOEXEC);
-  if (got >= 0) std::ranges::move(packet_socket::take_fds(message), std::back_inserter(descriptors));
-  return got;
-}
-
 // The first line, without its line feed.
 std::expected<std::string, CallError> read_line(int fd, Clock::time_point deadline, const std::string& path,
                                                 std::vector<UniqueFd>& descriptors) {
@@ -95,11 +80,11 @@ std::expected<std::string, CallError> read_line(int fd, Clock::time_point deadli
     if (ready < 0) return error_of_errno(Kind::kNoAnswer, "wait for an answer on " + path);
     if (ready == 0) return error(Kind::kNoAnswer, path + ": the agent did not answer in time");
 
-    const ssize_t got = receive(fd, chunk, descriptors);
-    if (got < 0 && errno == EINTR) continue;
-    if (got < 0 && errno != ECONNRESET) return error_of_errno(Kind::kNoAnswer, "read from " + path);
-    if (got <= 0) return error(Kind::kNoAnswer, path + ": the agent hung up without an answer");
-    const std::string_view received(chunk.data(), static_cast<std::size_t>(got));
+    auto part = packet_socket::receive_with_fds<kMostDescriptors>(fd, chunk, 0);
+    if (part.bytes < 0 && errno != ECONNRESET) return error_of_errno(Kind::kNoAnswer, "read from " + path);
+    if (part.bytes <= 0) return error(Kind::kNoAnswer, path + ": the agent hung up without an answer");
+    std::ranges::move(part.fds, std::back_inserter(descriptors));
+    const std::string_view received(chunk.data(), static_cast<std::size_t>(part.bytes));
     if (const std::size_t end = received.find('\n'); end != std::string_view::npos) {
       line += received.substr(0, end);
       return line;

@@ -27,6 +27,8 @@
 #include <sstream>
 #include <utility>
 
+#include "agent/ipc/listeners.h"
+
 namespace underpass::admin {
 namespace {
 
@@ -96,11 +98,9 @@ Page refusal_of(error_code error) {
 }
 
 bool listens_at(int fd, const tcp::endpoint& wanted) {
-  int listening = 0;
-  socklen_t size = sizeof(listening);
-  if (::getsockopt(fd, SOL_SOCKET, SO_ACCEPTCONN, &listening, &size) != 0 || listening == 0) return false;
   sockaddr_storage address{};
-  size = sizeof(address);
+  socklen_t size = sizeof(address);
+  if (ipc::socket_option(fd, SO_ACCEPTCONN) != 1) return false;
   if (::getsockname(fd, reinterpret_cast<sockaddr*>(&address), &size) != 0) return false;
   tcp::endpoint own;
   if (address.ss_family != wanted.protocol().family() || size > own.capacity()) return false;

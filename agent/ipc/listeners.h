@@ -4,6 +4,8 @@
 // order of the names in it.
 #pragma once
 
+#include <sys/socket.h>
+
 #include <map>
 #include <string>
 #include <string_view>
@@ -19,6 +21,12 @@ inline constexpr std::string_view kMetricsListener = "metrics";
 inline constexpr std::string_view kReadyListener = "ready";
 
 using Listeners = std::map<std::string, UniqueFd, std::less<>>;
+
+inline int socket_option(int fd, int name) {
+  int value = -1;
+  socklen_t size = sizeof(value);
+  return ::getsockopt(fd, SOL_SOCKET, name, &value, &size) == 0 ? value : -1;
+}
 
 // None where it was not handed over.
 inline UniqueFd take_listener(Listeners& listeners, std::string_view name) {

@@ -12,6 +12,7 @@
 #include <system_error>
 #include <utility>
 
+#include "agent/ipc/listeners.h"
 #include "underpass/unix_address.h"
 
 namespace underpass::ipc {
@@ -23,12 +24,6 @@ int kind_of(SocketType type) { return type == SocketType::kStream ? SOCK_STREAM 
 
 UniqueFd make_socket(SocketType type) {
   return UniqueFd(::socket(AF_UNIX, kind_of(type) | SOCK_NONBLOCK | SOCK_CLOEXEC, 0));
-}
-
-int option_of(int fd, int option) {
-  int value = -1;
-  socklen_t size = sizeof(value);
-  return ::getsockopt(fd, SOL_SOCKET, option, &value, &size) == 0 ? value : -1;
 }
 
 // An error where somebody listens at `path`, or where what is there is no socket.
@@ -53,7 +48,7 @@ Result<void> respect_living(const std::string& path, const sockaddr_un& address,
 bool listens_at(int fd, const sockaddr_un& address, SocketType type) {
   sockaddr_un own{};
   socklen_t length = sizeof(own);
-  return option_of(fd, SO_ACCEPTCONN) == 1 && option_of(fd, SO_TYPE) == kind_of(type) &&
+  return socket_option(fd, SO_ACCEPTCONN) == 1 && socket_option(fd, SO_TYPE) == kind_of(type) &&
          ::getsockname(fd, reinterpret_cast<sockaddr*>(&own), &length) == 0 && own.sun_family == AF_UNIX &&
          std::string_view(own.sun_path) == address.sun_path;
 }

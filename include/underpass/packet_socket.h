@@ -44,18 +44,38 @@ struct Control {
   alignas(cmsghdr) std::array<std::byte, CMSG_SPACE(fds * sizeof(int))> bytes{};
 };
 
-inline std::vector<UniqueFd> take_fds(msghdr& message) {
+struct Received {
+  ssize_t bytes = -1;  // -1: errno says why
+  int flags = 0;       // MSG_TRUNC, MSG_CTRUNC
   std::vector<UniqueFd> fds;
-  for (auto* part = CMSG_FIRSTHDR(&message); part != nullptr; part = CMSG_NXTHDR(&message, part)) {
-    if (part->cmsg_level != SOL_SOCKET || part->cmsg_type != SCM_RIGHTS) continue;
-    const std::size_t count = (part->cmsg_len - CMSG_LEN(0)) / sizeof(int);
+};
+
+// At most so many descriptors; the kernel drops others (MSG_CTRUNC).
+template <std::size_t most>
+Received receive_with_fds(int fd, std::span<char> into, int flags) {
+  iovec part{.iov_base = into.data(), .iov_len = into.size()};
+  Control<most> control;
+  msghdr message{};
+  message.msg_iov = &part;
+  message.msg_iovlen = 1;
+  message.msg_control = control.bytes.data();
+  message.msg_controllen = control.bytes.size();
+  Received out;
+  do {
+    out.bytes = ::recvmsg(fd, &message, flags | MSG_CMSG_CLOEXEC);
+  } while (out.bytes < 0 && errno == EINTR);
+  if (out.bytes < 0) return out;
+  out.flags = message.msg_flags;
+  for (auto* one = CMSG_FIRSTHDR(&message); one != nullptr; one = CMSG_NXTHDR(&message, one)) {
+    if (one->cmsg_level != SOL_SOCKET || one->cmsg_type != SCM_RIGHTS) continue;
+    const std::size_t count = (one->cmsg_len - CMSG_LEN(0)) / sizeof(int);
     for (std::size_t i = 0; i < count; ++i) {
-      int fd = -1;
-      std::memcpy(&fd, CMSG_DATA(part) + i * sizeof(int), sizeof(int));
-      fds.emplace_back(fd);
+      int got = -1;
+      std::memcpy(&got, CMSG_DATA(one) + i * sizeof(int), sizeof(int));
+      out.fds.emplace_back(got);
     }
   }
-  return fds;
+  return out;
 }
 
 // The bytes that were sent, -1 with errno; the descriptors are beside the first. Of a stream it may be a part.
@@ -99,32 +119,22 @@ inline Result<bool> send_packet(int fd, std::string_view text, std::span<const i
 // Nothing where no packet waits; Packet::is_end() where none will come any more.
 inline Result<std::optional<Packet>> receive_packet(int fd, LostFds lost = LostFds::kRefuse) {
   std::string text(worker::kMaxPacket, '\0');
-  iovec part{.iov_base = text.data(), .iov_len = text.size()};
   // One more than is allowed, so that too many are told from enough.
-  packet_socket::Control<worker::kMaxDescriptors + 1> control;
-  msghdr message{};
-  message.msg_iov = &part;
-  message.msg_iovlen = 1;
-  message.msg_control = control.bytes.data();
-  message.msg_controllen = control.bytes.size();
-  ssize_t got = 0;
-  do {
-    got = ::recvmsg(fd, &message, MSG_DONTWAIT | MSG_CMSG_CLOEXEC);
-  } while (got < 0 && errno == EINTR);
-  if (got < 0 && (errno == EAGAIN || errno == EWOULDBLOCK)) return std::nullopt;
-  if (got < 0) return fail_errno("receive a packet");
+  auto got = packet_socket::receive_with_fds<worker::kMaxDescriptors + 1>(fd, text, MSG_DONTWAIT);
+  if (got.bytes < 0 && (errno == EAGAIN || errno == EWOULDBLOCK)) return std::nullopt;
+  if (got.bytes < 0) return fail_errno("receive a packet");
 
   Packet packet;
-  packet.fds = packet_socket::take_fds(message);
-  if ((message.msg_flags & MSG_TRUNC) != 0)
+  packet.fds = std::move(got.fds);
+  if ((got.flags & MSG_TRUNC) != 0)
     return fail("receive a packet: longer than " + std::to_string(worker::kMaxPacket) + " bytes (MSG_TRUNC)");
-  packet.fds_lost = (message.msg_flags & MSG_CTRUNC) != 0;
+  packet.fds_lost = (got.flags & MSG_CTRUNC) != 0;
   if (packet.fds_lost && lost == LostFds::kRefuse)
     return fail("receive a packet: the kernel dropped descriptors, " + std::to_string(packet.fds.size()) +
                 " are left (MSG_CTRUNC): the limit of open files is reached");
   if (packet.fds.size() > worker::kMaxDescriptors)
     return fail("receive a packet: more than " + std::to_string(worker::kMaxDescriptors) + " descriptors");
-  packet.text.assign(text, 0, static_cast<std::size_t>(got));
+  packet.text.assign(text, 0, static_cast<std::size_t>(got.bytes));
   return packet;
 }
 
