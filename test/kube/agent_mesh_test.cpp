@@ -492,19 +492,29 @@ TEST_CASE("a rolling upgrade that fails: an agent that hears nothing takes nothi
   CHECK(node.ctl.run({"ready", "--instance", "old"}).exit.ok());
   CHECK(nodes.talk() == "");
 
-  // One of a version that takes no listeners: the old one's are gone with it.
-  {
-    Process older({.argv = {"sleep", "600"}});
+  // One that dies with what it was handed, and one of a version that takes no listeners: these are gone with the old
+  // one.
+  for (const bool takes : {true, false}) {
+    CAPTURE(takes);
     const auto socket = admin::socket_path(node.sandbox.run_dir().string());
-    const auto answer =
-        admin::call(socket, {{"command", "retire"}, {"instance", "older"}, {"pid", older.pid()}}, kSoon);
-    REQUIRE(answer);
-    CHECK(*answer == json::value{{"listeners", json::array{}}});
-    CHECK(eventually(seconds(10), [&] { return !fs::exists(socket); }));
-    CHECK(node.agent.running());
+    {
+      Process other({.argv = {"sleep", "600"}});
+      auto request = admin::encode_retirement({.instance = "other", .pid = other.pid(), .listeners = takes});
+      if (!takes) request.erase("listeners");
+      const auto answer = admin::call_for_descriptors(socket, request, kSoon);
+      REQUIRE(answer);
+      CHECK(answer->descriptors.size() == (takes ? 3 : 0));
+      CHECK(answer->answer.at("listeners").as_array().size() == answer->descriptors.size());
+      CHECK(eventually(seconds(10),
+                       [&] { return node.agent.log().contains("retired successor=" + std::to_string(other.pid())); }));
+      CHECK(fs::exists(socket) == takes);
+      CHECK(node.agent.running());
+    }
+    CHECK(eventually(seconds(10), [&] { return !node.agent.running(); }));
+    CHECK(nodes.talk() == "");
+    node.start();
+    CHECK(node.ctl.run({"ready", "--instance", "old"}).exit.ok());
   }
-  CHECK(eventually(seconds(10), [&] { return !node.agent.running(); }));
-  node.start();
 
   // Who has no name retires for nobody.
   CHECK(node.ctl.run({"ready"}).exit.ok());
