@@ -14,6 +14,7 @@ function(underpass_precompiled name)
   file(WRITE ${CMAKE_CURRENT_BINARY_DIR}/${name}.cpp "")
   add_library(${name} OBJECT ${CMAKE_CURRENT_BINARY_DIR}/${name}.cpp)
   target_link_libraries(${name} PRIVATE underpass_base)
+  target_compile_options(${name} PRIVATE "SHELL:-Xclang -fno-pch-timestamp") # or ccache never knows one again
   target_precompile_headers(${name} PRIVATE ${UNDERPASS_PRECOMPILED_HEADERS})
 endfunction()
 
