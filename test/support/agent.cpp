@@ -3,6 +3,8 @@
 
 #include <csignal>
 #include <cstdlib>
+#include <exception>
+#include <iostream>
 #include <stdexcept>
 #include <utility>
 
@@ -23,6 +25,13 @@ std::string usual_state() {
 }
 
 Agent::Agent(const Sandbox& sandbox, Options options) : sandbox_(sandbox), options_(std::move(options)) {}
+
+Agent::~Agent() {
+  if (std::uncaught_exceptions() == 0 || !process_ || process_->pid() < 0) return;
+  constexpr std::size_t kMost = 6000;
+  const std::string text = log();
+  std::cout << "the agent's log:\n" << (text.size() <= kMost ? text : "…" + text.substr(text.size() - kMost)) << '\n';
+}
 
 void Agent::launch() {
   if (process_) end();

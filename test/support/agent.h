@@ -39,6 +39,9 @@ class Agent {
 
   explicit Agent(const Sandbox& sandbox) : Agent(sandbox, Options{}) {}
   Agent(const Sandbox& sandbox, Options options);
+  // Shows the log where a test throws: what it says of itself is how it ended, not why.
+  ~Agent();
+  Agent(Agent&&) = default;
 
   // Starts it and does not wait: for agents that are to refuse.
   void launch();
