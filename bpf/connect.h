@@ -89,26 +89,25 @@ static __always_inline bool up_lacks_worker(const struct up_standing *server, __
 }
 
 /* May this pod connect there? To itself it always may. */
-static __always_inline bool up_may_dial(struct bpf_sock *sk, bool v6, const struct up_pod *client, __u64 netns,
-					__u64 peer, const struct up_dial *dial)
+static __always_inline bool up_may_dial(struct bpf_sock *sk, bool v6, const struct up_pod *client,
+					const struct up_standing *own, __u64 peer, const struct up_dial *dial)
 {
-	struct up_standing server = {}, own = {};
+	struct up_standing server = {};
 	struct up_attempt attempt = {
+		.identity = own->identity,
 		.server = dial->addr,
 		.port = bpf_ntohs(dial->port),
 	};
 	enum up_admission admission;
 
-	if (peer == netns || !up_standing_of(peer, &server) || !server.policy)
+	if (peer == dial->netns || !up_standing_of(peer, &server) || !server.policy)
 		return true;
 	attempt.set = server.policy;
-	if (up_standing_of(netns, &own))
-		attempt.identity = own.identity;
 	up_source_address(sk, v6, client, &dial->addr, &attempt.client);
-	admission = up_admits(&attempt, UP_CLIENT, netns, peer);
+	admission = up_admits(&attempt, UP_CLIENT, dial->netns, peer);
 	if (admission != UP_ADMITTED || !up_lacks_worker(&server, peer, dial))
 		return admission;
-	up_refused_undecided(&attempt, UP_CLIENT, netns, peer);
+	up_refused_undecided(&attempt, UP_CLIENT, dial->netns, peer);
 	return false;
 }
 
@@ -177,6 +176,7 @@ static __always_inline int up_on_dial(struct bpf_sock_addr *ctx, bool v6)
 	const struct up_pod *client = up_pod_find(netns);
 	struct up_dial dial = {.netns = netns, .protocol = ctx->protocol};
 	struct up_remote_facts remote = {};
+	struct up_standing own = {};
 	struct bpf_sock *sk = ctx->sk;
 	const struct up_pod *server;
 	bool carries, led = false;
@@ -200,15 +200,16 @@ static __always_inline int up_on_dial(struct bpf_sock_addr *ctx, bool v6)
 		return UP_ALLOW;
 	peer = up_netns_of(&dial.addr, netns);
 	server = peer ? up_pod_find(peer) : NULL;
+	up_standing_of(netns, &own);
 	/* What a worker's carries was judged as its client's, and is judged once more where it arrives. */
 	carries = up_carries(sk);
-	if (peer && !carries && !up_may_dial(sk, v6, client, netns, peer, &dial))
+	if (peer && !carries && !up_may_dial(sk, v6, client, &own, peer, &dial))
 		return up_deny();
 	/* No address is a loopback one: the pod itself. */
 	if (!carries && peer != netns && !up_addr_is_unspecified(&dial.addr)) {
-		if (client->capture & UP_CAPTURE_TUNNEL)
+		if (own.capture & UP_CAPTURE_TUNNEL)
 			up_remote_read(&dial.addr, dial.port, &remote);
-		if (remote.tunnel == UP_TUNNEL_HBONE || (client->capture & UP_CAPTURE_OUTBOUND && !up_is_workers(sk)))
+		if (remote.tunnel == UP_TUNNEL_HBONE || (own.capture & UP_CAPTURE_OUTBOUND && !up_is_workers(sk)))
 			led = up_lead_to_worker(ctx, sk, v6, client, &dial, peer);
 		/* Never by plain TCP in place of a tunnel. */
 		if (remote.tunnel == UP_TUNNEL_HBONE && !led)

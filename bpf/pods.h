@@ -8,6 +8,7 @@
 
 #include "address.h"
 #include "kernel.h"
+#include "underpass/seal.h"
 
 #define UP_MAX_PODS 4096
 #define UP_MAX_IPS 16384
@@ -54,17 +55,14 @@ static __always_inline const struct up_pod *up_pod_find(__u64 netns_cookie)
 	return bpf_map_lookup_elem(&up_pods, &netns_cookie);
 }
 
-/*
- * What policy asks of a pod, copied. The kernel may give the memory of a replaced row to another key while somebody reads
- * it, so the row is looked up once more: it is still there, so what was copied was its own.
- */
+/* What policy asks of a pod, copied. */
 struct up_standing {
 	__u32 identity;
 	__u32 policy;
 	__u32 capture;
 };
 
-/* False: no enrolled pod. One whose row changes all the time is closed, and nobody. A function of its own for the verifier,
+/* False: no enrolled pod. One whose row changes all the time is closed, and nobody, and dials no tunnel's pod past it. A function of its own for the verifier,
  * which looks at it once and not wherever it is called; therefore it wants the pointer asked for null. */
 __noinline int up_standing_of(__u64 netns_cookie, struct up_standing *out)
 {
@@ -72,23 +70,46 @@ __noinline int up_standing_of(__u64 netns_cookie, struct up_standing *out)
 		return 0;
 	for (int i = 0; i < UP_ATTEMPTS; i++) {
 		const struct up_pod *pod = up_pod_find(netns_cookie);
+		__u32 seal;
 
 		if (!pod)
 			return false;
 		out->identity = pod->identity;
 		out->policy = pod->policy;
 		out->capture = pod->capture;
-		if (up_pod_find(netns_cookie) == pod)
+		seal = pod->seal;
+		barrier();
+		if (seal == up_pod_seal(netns_cookie, out->identity, out->policy, out->capture))
 			return true;
 	}
 	out->identity = UP_IDENTITY_UNAUTHENTICATED;
 	out->policy = UP_POLICY_CLOSED;
-	out->capture = 0;
+	out->capture = UP_CAPTURE_TUNNEL;
 	return true;
 }
 
-/* The netns that `addr` leads to, seen from `from`: its own for loopback, 0 for what is no enrolled pod of this node. Read
- * as above. */
+/* Names stand at multiples of eight in all rows. */
+static __always_inline void up_name_copy(char *to, const char *from, __u32 size)
+{
+	__builtin_memcpy(__builtin_assume_aligned(to, 8), __builtin_assume_aligned(from, 8), size);
+}
+
+/* Which pod that is, for those who read; blank where the row is no more what was read of it. */
+static __always_inline void up_pod_name(__u64 netns_cookie, const struct up_standing *standing, char *namespace_name,
+					char *name)
+{
+	const struct up_pod *pod = up_pod_find(netns_cookie);
+
+	if (!pod)
+		return;
+	up_name_copy(namespace_name, pod->namespace_name, UP_NS_NAME_LEN);
+	up_name_copy(name, pod->name, UP_POD_NAME_LEN);
+	barrier();
+	if (pod->seal != up_pod_seal(netns_cookie, standing->identity, standing->policy, standing->capture))
+		namespace_name[0] = name[0] = 0;
+}
+
+/* The netns that `addr` leads to, seen from `from`: its own for loopback, 0 for what is no enrolled pod of this node. */
 __noinline __u64 up_netns_of(const struct up_addr *addr, __u64 from)
 {
 	struct up_ip_key key = {};
@@ -100,10 +121,14 @@ __noinline __u64 up_netns_of(const struct up_addr *addr, __u64 from)
 	key.addr = *addr;
 	for (int i = 0; i < UP_ATTEMPTS; i++) {
 		const struct up_ip *ip = bpf_map_lookup_elem(&up_ips, &key);
-		__u64 cookie = ip ? ip->netns_cookie : 0;
+		struct up_ip copy;
 
-		if (!ip || bpf_map_lookup_elem(&up_ips, &key) == ip)
-			return cookie;
+		if (!ip)
+			return 0;
+		copy = *ip;
+		barrier();
+		if (copy.seal == up_ip_seal(&key, copy.netns_cookie))
+			return copy.netns_cookie;
 	}
 	return 0;
 }

@@ -8,6 +8,8 @@
 
 #include "address.h"
 #include "kernel.h"
+#include "pods.h"
+#include "underpass/seal.h"
 
 #define UP_MAX_REMOTES 131072
 
@@ -27,36 +29,58 @@ struct up_remote_facts {
 	enum up_tunnel tunnel;
 };
 
-static __always_inline const struct up_remote *up_remote_find(const struct up_addr *addr, __be16 port)
+/* The row that counts for this port; `key` is its own then. */
+static __always_inline const struct up_remote *up_remote_find(struct up_remote_key *key)
 {
-	struct up_remote_key key = {.addr = *addr, .port = port};
-	const struct up_remote *remote = bpf_map_lookup_elem(&up_remotes, &key);
+	const struct up_remote *remote = bpf_map_lookup_elem(&up_remotes, key);
 
-	if (remote || !port)
+	if (remote || !key->port)
 		return remote;
-	key.port = 0;
-	return bpf_map_lookup_elem(&up_remotes, &key);
+	key->port = 0;
+	return bpf_map_lookup_elem(&up_remotes, key);
 }
 
-/* Copied, and then looked for once more, as with Services. A row that changes all the time is that of a pod that nobody
- * knows: reached through a tunnel, at whose end no certificate is the right one. */
+/* A row that changes all the time is that of a pod that nobody knows: reached through a tunnel, at whose end no certificate is
+ * the right one. */
 __noinline int up_remote_read(const struct up_addr *addr, __u32 port, struct up_remote_facts *out)
 {
 	if (!addr || !out)
 		return 0;
 	for (int attempt = 0; attempt < UP_ATTEMPTS; attempt++) {
-		const struct up_remote *remote = up_remote_find(addr, port);
+		struct up_remote_key key = {.addr = *addr, .port = port};
+		const struct up_remote *remote = up_remote_find(&key);
+		__u32 seal;
 
 		out->identity = remote ? remote->identity : 0;
 		out->workload = remote ? remote->workload : 0;
 		out->tunnel = remote ? remote->tunnel : UP_TUNNEL_NONE;
+		if (!remote)
+			return 0;
+		seal = remote->seal;
 		barrier();
-		if (!remote || up_remote_find(addr, port) == remote)
-			return !!remote;
+		if (seal == up_remote_seal(&key, out->identity, out->tunnel, out->workload))
+			return 1;
 	}
 	out->identity = UP_IDENTITY_UNAUTHENTICATED;
+	out->workload = 0;
 	out->tunnel = UP_TUNNEL_HBONE;
 	return 1;
+}
+
+/* Which pod that is, for those who read; blank where the row is no more what was read of it. */
+static __always_inline void up_remote_name(const struct up_addr *addr, __be16 port, const struct up_remote_facts *facts,
+					   char *namespace_name, char *name)
+{
+	struct up_remote_key key = {.addr = *addr, .port = port};
+	const struct up_remote *remote = up_remote_find(&key);
+
+	if (!remote)
+		return;
+	up_name_copy(namespace_name, remote->namespace_name, UP_NS_NAME_LEN);
+	up_name_copy(name, remote->name, UP_POD_NAME_LEN);
+	barrier();
+	if (remote->seal != up_remote_seal(&key, facts->identity, facts->tunnel, facts->workload))
+		namespace_name[0] = name[0] = 0;
 }
 
 static __always_inline bool up_is_tunnelled(const struct up_addr *addr, __be16 port)

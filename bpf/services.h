@@ -9,6 +9,7 @@
 
 #include "address.h"
 #include "kernel.h"
+#include "underpass/seal.h"
 
 #define UP_MAX_SERVICES 65536
 #define UP_MAX_BACKENDS 524288
@@ -79,32 +80,30 @@ struct up_service_facts {
 	__u32 flags;
 };
 
-static __always_inline const struct up_service *up_service_find(const struct up_dial *dial)
+/* The Service that is dialled there; `key` is its own then. */
+static __always_inline const struct up_service *up_service_find(struct up_service_key *key)
 {
-	struct up_service_key key = {.addr = dial->addr, .port = dial->port, .protocol = dial->protocol};
-	struct up_ip_key node = {.addr = dial->addr};
-	const struct up_service *service = bpf_map_lookup_elem(&up_services, &key);
+	struct up_ip_key node = {.addr = key->addr};
+	const struct up_service *service = bpf_map_lookup_elem(&up_services, key);
 
 	if (service || !bpf_map_lookup_elem(&up_nodes, &node))
 		return service;
 	/* A NodePort: the unspecified address of the same family. */
-	if (up_addr_is_v4(&dial->addr))
-		up_addr_set4(&key.addr, 0);
+	if (up_addr_is_v4(&key->addr))
+		up_addr_set4(&key->addr, 0);
 	else
-		__builtin_memset(&key.addr, 0, sizeof(key.addr));
-	return bpf_map_lookup_elem(&up_services, &key);
+		__builtin_memset(&key->addr, 0, sizeof(key->addr));
+	return bpf_map_lookup_elem(&up_services, key);
 }
 
-/*
- * Since Linux 6.1 the memory of an entry that was deleted or replaced may be another entry's at once, while it is being
- * read. So what was read of it counts only if the key leads to the same place afterwards.
- */
 __noinline int up_service_read(const struct up_dial *dial, struct up_service_facts *out)
 {
 	if (!dial || !out)
 		return false;
 	for (int attempt = 0; attempt < UP_ATTEMPTS; attempt++) {
-		const struct up_service *service = up_service_find(dial);
+		struct up_service_key key = {.addr = dial->addr, .port = dial->port, .protocol = dial->protocol};
+		const struct up_service *service = up_service_find(&key);
+		__u32 seal;
 
 		if (!service)
 			return false;
@@ -112,8 +111,9 @@ __noinline int up_service_read(const struct up_dial *dial, struct up_service_fac
 		out->slots = service->slots;
 		out->affinity_s = service->affinity_s;
 		out->flags = service->flags;
+		seal = service->seal;
 		barrier();
-		if (up_service_find(dial) == service)
+		if (seal == up_service_seal(&key, out->id, out->slots, out->affinity_s, out->flags))
 			return true;
 	}
 	/* A Service it is: nothing of it is ready. */
@@ -130,7 +130,7 @@ static __always_inline bool up_backend_at(__u32 service, __u32 slot, struct up_b
 		return false;
 	*out = *backend;
 	barrier();
-	return bpf_map_lookup_elem(&up_backends, &key) == backend;
+	return out->seal == up_backend_seal(&key, &out->addr, out->port);
 }
 
 /* Which of the Service's slots this dial gets; one that no Service has where Maglev's table was just taken away. */

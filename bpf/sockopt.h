@@ -90,50 +90,36 @@ static __always_inline void up_client_of(const struct up_conn *conn, struct up_a
  * leads to nobody then. */
 static __always_inline void up_answer_tunnel(struct up_peer *out, __u16 tunnel)
 {
-	const struct up_remote *remote = up_remote_find(&out->server, out->server_port);
+	struct up_remote_facts facts = {};
 
 	out->tunnel = tunnel;
-	if (!remote)
+	if (!up_remote_read(&out->server, out->server_port, &facts))
 		return;
-	out->server_identity = remote->identity;
-	out->workload = remote->workload;
-	if (remote->tunnel == UP_TUNNEL_HBONE)
+	out->server_identity = facts.identity;
+	out->workload = facts.workload;
+	if (facts.tunnel == UP_TUNNEL_HBONE)
 		out->tunnel = UP_TUNNEL_HBONE;
-	__builtin_memcpy(out->server_namespace, remote->namespace_name, UP_NS_NAME_LEN);
-	__builtin_memcpy(out->server_pod, remote->name, UP_POD_NAME_LEN);
-	barrier();
-	/* Its memory may have been another row's meanwhile. */
-	if (up_remote_find(&out->server, out->server_port) != remote) {
-		out->server_identity = UP_IDENTITY_UNAUTHENTICATED;
-		out->workload = 0;
-		out->tunnel = UP_TUNNEL_HBONE;
-	}
+	up_remote_name(&out->server, out->server_port, &facts, out->server_namespace, out->server_pod);
 }
 
 /* Whose pod of another node dialled the tunnel, as far as its address tells. */
 static __always_inline void up_answer_brought(struct up_peer *out)
 {
-	const struct up_remote *remote = up_remote_find(&out->client, 0);
+	struct up_remote_facts facts = {};
 
-	if (!remote)
+	if (!up_remote_read(&out->client, 0, &facts))
 		return;
-	out->workload = remote->workload;
-	__builtin_memcpy(out->client_namespace, remote->namespace_name, UP_NS_NAME_LEN);
-	__builtin_memcpy(out->client_pod, remote->name, UP_POD_NAME_LEN);
-	barrier();
-	if (up_remote_find(&out->client, 0) == remote)
-		return;
-	out->workload = 0;
-	out->client_namespace[0] = out->client_pod[0] = 0;
+	out->workload = facts.workload;
+	up_remote_name(&out->client, 0, &facts, out->client_namespace, out->client_pod);
 }
 
 static __always_inline void up_answer_peer(struct bpf_sockopt *ctx, const struct up_conn *conn, __u64 id)
 {
-	struct up_dial dial = {.protocol = IPPROTO_TCP, .addr = conn->dialled, .port = conn->dialled_port};
+	struct up_service_key dialled = {.protocol = IPPROTO_TCP, .addr = conn->dialled, .port = conn->dialled_port};
 	struct up_peer *out = up_answer(ctx, sizeof(*out));
 	bool led = up_is_led(conn);
 	const struct up_service *service;
-	const struct up_pod *pod;
+	struct up_standing standing;
 	struct up_wanted wanted;
 
 	if (!out)
@@ -149,18 +135,13 @@ static __always_inline void up_answer_peer(struct bpf_sockopt *ctx, const struct
 	/* Only who published a true source record has its socket in the record. */
 	if (conn->end[UP_CLIENT].cookie) {
 		out->client_netns = conn->end[UP_CLIENT].netns_cookie;
-		pod = up_pod_find(out->client_netns);
-		if (pod) {
-			out->identity = pod->identity;
-			__builtin_memcpy(out->client_namespace, pod->namespace_name, UP_NS_NAME_LEN);
-			__builtin_memcpy(out->client_pod, pod->name, UP_POD_NAME_LEN);
+		if (up_standing_of(out->client_netns, &standing)) {
+			out->identity = standing.identity;
+			up_pod_name(out->client_netns, &standing, out->client_namespace, out->client_pod);
 		}
 	}
-	pod = up_pod_find(out->server_netns);
-	if (pod) {
-		__builtin_memcpy(out->server_namespace, pod->namespace_name, UP_NS_NAME_LEN);
-		__builtin_memcpy(out->server_pod, pod->name, UP_POD_NAME_LEN);
-	}
+	if (up_standing_of(out->server_netns, &standing))
+		up_pod_name(out->server_netns, &standing, out->server_namespace, out->server_pod);
 	if (led)
 		up_answer_tunnel(out, conn->tunnel);
 	else if (wanted.direction == UP_TUNNEL && !out->client_netns)
@@ -170,11 +151,14 @@ static __always_inline void up_answer_peer(struct bpf_sockopt *ctx, const struct
 	out->service = conn->service;
 	out->dialled = conn->dialled;
 	out->dialled_port = conn->dialled_port;
-	service = up_service_find(&dial);
-	if (service && service->id == conn->service) {
-		__builtin_memcpy(out->service_namespace, service->namespace_name, UP_NS_NAME_LEN);
-		__builtin_memcpy(out->service_name, service->name, UP_NS_NAME_LEN);
-	}
+	service = up_service_find(&dialled);
+	if (!service)
+		return;
+	__builtin_memcpy(out->service_namespace, service->namespace_name, UP_NS_NAME_LEN);
+	__builtin_memcpy(out->service_name, service->name, UP_NS_NAME_LEN);
+	barrier();
+	if (service->id != conn->service)
+		out->service_namespace[0] = out->service_name[0] = 0;
 }
 
 static __always_inline void up_on_workers_getsockopt(struct bpf_sockopt *ctx)

@@ -246,7 +246,7 @@ json::value BtfJson::decode_members(const btf_type* type, Bytes bytes, int depth
     const btf_member& member = btf_members(type)[i];
     const char* text = ::btf__name_by_offset(types_, member.name_off);
     const std::string_view name = text != nullptr ? text : "";
-    if (name.starts_with("pad") || (name == "sock" && is_u64(member.type))) continue;
+    if (name.starts_with("pad") || name == "seal" || (name == "sock" && is_u64(member.type))) continue;
 
     json::value value = decode_member(type, i, bytes, depth + 1);
     if (!name.empty()) {

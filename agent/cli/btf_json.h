@@ -5,7 +5,7 @@
 // Rules beyond C's: struct up_addr is IP text; __be16/32/64 are shown in host order; an enumerator is its name without
 // the prefix that all of its enum share, in lower case, with dashes; char arrays are text up to the NUL, byte arrays
 // and what has no better form are hex; 64-bit cookies and ids are strings, as they do not fit a JSON number everywhere;
-// padding and kernel addresses (`pad…`, `sock`) are left out.
+// padding, seals and kernel addresses (`pad…`, `seal`, `sock`) are left out.
 #pragma once
 
 #include <boost/json/value.hpp>

@@ -182,7 +182,7 @@ Exit status:
 const char* const kMapDump = "The contents of a pinned map, decoded by the types that the map itself carries";
 const char* const kMapDumpMore =
     R"(Addresses are shown as text, ports in host order, enumerations, protocols and flags by name; counters that are 0,
-padding and kernel addresses are left out, and counters kept per CPU are summed. Times are nanoseconds since boot
+padding, seals and kernel addresses are left out, and counters kept per CPU are summed. Times are nanoseconds since boot
 (CLOCK_MONOTONIC). Maps of sockets show cookies. For what the kernel cannot list there is a note instead of entries.
 The maps change while they are read: an entry that goes meanwhile is not shown.
 

@@ -9,6 +9,7 @@
 #include <string>
 
 #include "agent/dataplane/map_access.h"
+#include "underpass/seal.h"
 
 namespace underpass::dataplane {
 namespace {
@@ -72,7 +73,10 @@ up_config Maps::config() const {
 
 compile::Tables Maps::tables() const {
   compile::Tables tables;
-  for_each<__u64, up_pod>(fds_.pods, [&](const auto& cookie, const auto& pod) { tables.pods[cookie] = pod; });
+  for_each<__u64, up_pod>(fds_.pods, [&](const auto& cookie, const auto& pod) {
+    tables.pods[cookie] = pod;
+    tables.pods[cookie].seal = 0;
+  });
   for_each<up_ip_key, up_ip>(
       fds_.ips, [&](const auto& key, const auto& ip) { tables.ips[IpAddress(key.addr)] = ip.netns_cookie; });
   for (const auto& cookie : keys_of<__u64>(fds_.known)) tables.known.insert(cookie);
@@ -84,7 +88,9 @@ compile::Tables Maps::tables() const {
 }
 
 Result<void> Maps::put_pod(NetnsCookie cookie, const up_pod& pod) {
-  if (bpf_map_update_elem(fds_.pods, &cookie, &pod, BPF_ANY) != 0) return fail_errno("write up_pods");
+  up_pod row = pod;
+  row.seal = up_pod_seal(cookie, row.identity, row.policy, row.capture);
+  if (bpf_map_update_elem(fds_.pods, &cookie, &row, BPF_ANY) != 0) return fail_errno("write up_pods");
   return {};
 }
 
@@ -92,7 +98,7 @@ void Maps::remove_pod(NetnsCookie cookie) { bpf_map_delete_elem(fds_.pods, &cook
 
 Result<void> Maps::put_ip(const IpAddress& address, NetnsCookie cookie) {
   const up_ip_key key{address.to_abi()};
-  const up_ip value{cookie};
+  const up_ip value{.netns_cookie = cookie, .seal = up_ip_seal(&key, cookie), .pad = 0};
   if (bpf_map_update_elem(fds_.ips, &key, &value, BPF_ANY) != 0) return fail_errno("write up_ips");
   return {};
 }

@@ -8,6 +8,7 @@
 #include <string>
 
 #include "agent/dataplane/map_access.h"
+#include "underpass/seal.h"
 
 namespace underpass::dataplane {
 namespace {
@@ -48,7 +49,8 @@ std::vector<Error> RemoteTable::apply(const compile::Remotes& wanted, const comp
     const auto found = wanted.find(key);
     if (found == wanted.end()) continue;
     const auto raw = to_abi(key);
-    const auto value = compile::to_abi(found->second);
+    auto value = compile::to_abi(found->second);
+    value.seal = up_remote_seal(&raw, value.identity, value.tunnel, value.workload);
     if (auto done = write_map(fd_, "up_remotes", &raw, &value); !done) {
       errors.push_back(
           {name_of(key, found->second) + ": " + done.error().message + ": what dials it goes by plain TCP"});

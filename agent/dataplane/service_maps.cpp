@@ -8,6 +8,7 @@
 #include <string>
 
 #include "agent/dataplane/map_access.h"
+#include "underpass/seal.h"
 
 namespace underpass::dataplane {
 namespace {
@@ -42,7 +43,9 @@ void for_each(int fd, const std::function<void(const Key&, const Value&)>& visit
 
 Result<void> ServiceMaps::put_service(const compile::Frontend& frontend, const up_service& service) {
   const auto key = to_abi(frontend);
-  return write_map(fds_.services, "up_services", &key, &service);
+  up_service row = service;
+  row.seal = up_service_seal(&key, row.id, row.slots, row.affinity_s, row.flags);
+  return write_map(fds_.services, "up_services", &key, &row);
 }
 
 void ServiceMaps::remove_service(const compile::Frontend& frontend) {
@@ -52,7 +55,8 @@ void ServiceMaps::remove_service(const compile::Frontend& frontend) {
 
 void ServiceMaps::for_each_service(
     const std::function<void(const compile::Frontend&, const up_service&)>& visit) const {
-  for_each<up_service_key, up_service>(fds_.services, [&](const auto& key, const auto& service) {
+  for_each<up_service_key, up_service>(fds_.services, [&](const auto& key, auto service) {
+    service.seal = 0;
     visit({.ip = IpAddress(key.addr), .port = ntohs(key.port), .protocol = static_cast<model::Protocol>(key.protocol)},
           service);
   });
@@ -63,6 +67,7 @@ Result<void> ServiceMaps::put_slot(std::uint32_t service, std::uint32_t slot, co
   up_backend value{};
   value.addr = target.ip.to_abi();
   value.port = htons(target.port);
+  value.seal = up_backend_seal(&key, &value.addr, value.port);
   return write_map(fds_.backends, "up_backends", &key, &value);
 }
 

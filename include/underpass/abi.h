@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 OR GPL-2.0-only */
 /*
- * What the BPF programs and the C++ side share: keys and values of the pinned maps, and the numbers in them. The only
- * header that both include, so it holds plain C structs with fixed widths, explicit padding and no pointers. Both
+ * What the BPF programs and the C++ side share: keys and values of the pinned maps, and the numbers in them. Both include
+ * it, and besides it seal.h alone, so it holds plain C structs with fixed widths, explicit padding and no pointers. Both
  * compilers check the layout (the assertions at the end), and a pinned map says by UP_LAYOUT which one it has.
  *
  * Byte order: fields of type __be16 and struct up_addr are in network order, all others in host order.
@@ -14,7 +14,7 @@
 
 /* Raise it with every change of a key, a value or the meaning of a number below. Sockets that live through an upgrade
  * keep the old sk_msg program and its maps, so an agent refuses pinned maps of another layout instead of guessing. */
-#define UP_LAYOUT 9
+#define UP_LAYOUT 10
 
 #define UP_NS_NAME_LEN 64   /* RFC 1123 label, 63 + NUL */
 #define UP_POD_NAME_LEN 256 /* RFC 1123 subdomain, 253 + NUL */
@@ -23,7 +23,7 @@
  * lookup. */
 struct up_addr {
 	__u8 bytes[16];
-};
+} __attribute__((aligned(4)));
 
 /* How a connection's payload travels. */
 enum up_way {
@@ -166,7 +166,7 @@ struct up_pod {
 	__u32 policy;       /* number of the set that says who may connect to it; 0: anybody */
 	__u32 excludes;     /* 1: it has rows in up_excluded */
 	__u32 capture;      /* UP_CAPTURE_...: which of its connections go through a worker */
-	__u32 pad;
+	__u32 seal;         /* of identity, policy and capture: seal.h */
 	struct up_addr ip4; /* its first address of each family, or zeros: what it dials from */
 	struct up_addr ip6;
 	char namespace_name[UP_NS_NAME_LEN];
@@ -191,6 +191,8 @@ struct up_ip_key {
 
 struct up_ip {
 	__u64 netns_cookie;
+	__u32 seal; /* seal.h */
+	__u32 pad;
 };
 
 /* How a pod is reached. */
@@ -217,7 +219,7 @@ struct up_remote {
 	__u32 identity; /* of its service account, UP_IDENTITY_FIRST_ACCOUNT and up */
 	enum up_tunnel tunnel;
 	__u32 workload; /* as metrics name it: equal for the pods of one workload, and never 0 */
-	__u32 pad;
+	__u32 seal;     /* of the three: seal.h */
 	char namespace_name[UP_NS_NAME_LEN];
 	char name[UP_POD_NAME_LEN];
 };
@@ -394,7 +396,7 @@ struct up_service {
 	__be16 port; /* the Service's own, whichever frontend this is */
 	__u8 protocol;
 	__u8 v6;
-	__u32 pad;
+	__u32 seal; /* of id, slots, affinity_s and flags: seal.h */
 	char namespace_name[UP_NS_NAME_LEN];
 	char name[UP_NS_NAME_LEN];
 };
@@ -409,7 +411,7 @@ struct up_backend {
 	struct up_addr addr;
 	__be16 port;
 	__u16 pad;
-	__u32 pad2;
+	__u32 seal; /* seal.h */
 };
 
 /*
@@ -718,7 +720,7 @@ UP_ASSERT(sizeof(struct up_config) == 64);
 UP_ASSERT(sizeof(struct up_pod) == 72 + UP_NS_NAME_LEN + UP_POD_NAME_LEN);
 UP_ASSERT(sizeof(struct up_excluded_key) == 16);
 UP_ASSERT(sizeof(struct up_ip_key) == 16);
-UP_ASSERT(sizeof(struct up_ip) == 8);
+UP_ASSERT(sizeof(struct up_ip) == 16);
 UP_ASSERT(sizeof(struct up_remote_key) == 24);
 UP_ASSERT(sizeof(struct up_remote) == 16 + UP_NS_NAME_LEN + UP_POD_NAME_LEN);
 UP_ASSERT(sizeof(struct up_source_key) == 48);

@@ -12,6 +12,7 @@
 #include "test/bpf/decisions.h"
 #include "test/support/chi_squared.h"
 #include "underpass/ip_address.h"
+#include "underpass/seal.h"
 
 namespace underpass::test {
 namespace {
@@ -45,6 +46,7 @@ class Choice {
     value.slots = slots;
     value.flags = flags;
     value.affinity_s = affinity_s;
+    value.seal = up_service_seal(&key, value.id, value.slots, value.affinity_s, value.flags);
     put(decisions_->maps.up_services, key, value);
   }
   // Slot n leads to port n + 1.
@@ -52,10 +54,25 @@ class Choice {
     for (std::uint32_t slot = 0; slot < slots; ++slot) put_slot(slot, slot + 1);
   }
   void put_slot(std::uint32_t slot, std::uint32_t port, std::uint32_t service = kService) {
+    put_slot(slot, port, service, service);
+  }
+  // With the seal of another Service's.
+  void put_slot(std::uint32_t slot, std::uint32_t port, std::uint32_t service, std::uint32_t sealed_for) {
+    const up_backend_key sealed{sealed_for, slot};
     up_backend backend{};
     backend.addr = address("10.0.0.1");
     backend.port = htons(static_cast<std::uint16_t>(port));
+    backend.seal = up_backend_seal(&sealed, &backend.addr, backend.port);
     put(decisions_->maps.up_backends, up_backend_key{service, slot}, backend);
+  }
+  // As a program may see it that reads while the row is replaced: one of a slot, with the seal of none.
+  void break_seal() {
+    const up_service_key key{.addr = address("10.96.0.1"), .port = htons(80), .protocol = IPPROTO_TCP};
+    up_service value{};
+    value.id = kService;
+    value.slots = 1;
+    value.seal = up_service_seal(&key, kService, 0, 0, 0);
+    put(decisions_->maps.up_services, key, value);
   }
   void remove_slot(std::uint32_t slot) {
     const up_backend_key key{kService, slot};
@@ -182,7 +199,20 @@ TEST_CASE("choice: affinity finds its backend where a change has moved it, and l
   CHECK(seen.size() == 1);
 }
 
-// Since Linux 6.1 what a replaced entry stood in is the next one's at once.
+TEST_CASE("choice: a row whose seal does not fit is not believed") {
+  Choice choice;
+  choice.serve(1);
+  choice.fill(1);
+  REQUIRE(choice.chosen() == 0);
+  choice.put_slot(0, 1, kService, kService + 1);
+  CHECK(choice.run() == kNothingReady);
+  choice.fill(1);
+  REQUIRE(choice.chosen() == 0);
+  choice.break_seal();
+  CHECK(choice.run() == kNothingReady);
+}
+
+// Since Linux 6.1 what a replaced entry stood in is the next one's at once, and soon its own again.
 TEST_CASE("choice: never another Service's backend, however often both are replaced") {
   Choice choice;
   choice.fill(1);

@@ -48,6 +48,21 @@ int netns_of(void *ctx)
 	return 0;
 }
 
+__u32 standing_identity = 0, standing_policy = 0, standing_capture = 0;
+
+/* 1: an enrolled pod is in `netns`. */
+SEC("syscall")
+int standing_of(void *ctx)
+{
+	struct up_standing standing = {};
+
+	result = up_standing_of(netns, &standing);
+	standing_identity = standing.identity;
+	standing_policy = standing.policy;
+	standing_capture = standing.capture;
+	return 0;
+}
+
 SEC("syscall")
 int source_publish(void *ctx)
 {

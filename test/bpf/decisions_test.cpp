@@ -7,6 +7,7 @@
 
 #include "test/bpf/decisions.h"
 #include "underpass/ip_address.h"
+#include "underpass/seal.h"
 
 namespace {
 
@@ -70,7 +71,7 @@ TEST_CASE("loopback is recognised in every form, and nothing else is") {
 TEST_CASE("an address leads to its pod, loopback to one's own, the rest nowhere") {
   Decisions decisions;
   const up_ip_key key{address("10.0.0.2")};
-  const up_ip ip{kPodNetns};
+  const up_ip ip{.netns_cookie = kPodNetns, .seal = up_ip_seal(&key, kPodNetns), .pad = 0};
   REQUIRE(bpf_map_update_elem(bpf_map__fd(decisions->maps.up_ips), &key, &ip, BPF_ANY) == 0);
   decisions->bss->netns = 5;
   decisions->bss->address = address("10.0.0.2");
@@ -79,6 +80,36 @@ TEST_CASE("an address leads to its pod, loopback to one's own, the rest nowhere"
   CHECK(decisions.run(decisions->progs.netns_of) == 5);
   decisions->bss->address = address("10.0.0.3");
   CHECK(decisions.run(decisions->progs.netns_of) == 0);
+}
+
+TEST_CASE("rows of a pod whose seals do not fit: nobody's address, and a pod that is closed") {
+  Decisions decisions;
+  const up_ip_key key{address("10.0.0.2")};
+  const up_ip another{.netns_cookie = kPodNetns, .seal = up_ip_seal(&key, kPodNetns + 1), .pad = 0};
+  REQUIRE(bpf_map_update_elem(bpf_map__fd(decisions->maps.up_ips), &key, &another, BPF_ANY) == 0);
+  decisions->bss->netns = 5;
+  decisions->bss->address = address("10.0.0.2");
+  CHECK(decisions.run(decisions->progs.netns_of) == 0);
+
+  const int pods = bpf_map__fd(decisions->maps.up_pods);
+  const std::uint64_t cookie = kPodNetns;
+  up_pod pod{};
+  pod.identity = 9;
+  pod.capture = UP_CAPTURE_OUTBOUND;
+  pod.seal = up_pod_seal(cookie, pod.identity, pod.policy, pod.capture);
+  decisions->bss->netns = cookie;
+  CHECK(decisions.run(decisions->progs.standing_of) == 0);
+  REQUIRE(bpf_map_update_elem(pods, &cookie, &pod, BPF_ANY) == 0);
+  CHECK(decisions.run(decisions->progs.standing_of) == 1);
+  CHECK(decisions->bss->standing_identity == 9);
+  CHECK(decisions->bss->standing_policy == 0);
+  CHECK(decisions->bss->standing_capture == UP_CAPTURE_OUTBOUND);
+  pod.identity = 10;
+  REQUIRE(bpf_map_update_elem(pods, &cookie, &pod, BPF_ANY) == 0);
+  CHECK(decisions.run(decisions->progs.standing_of) == 1);
+  CHECK(decisions->bss->standing_identity == UP_IDENTITY_UNAUTHENTICATED);
+  CHECK(decisions->bss->standing_policy == UP_POLICY_CLOSED);
+  CHECK(decisions->bss->standing_capture == UP_CAPTURE_TUNNEL);
 }
 
 TEST_CASE("a source record is believed once, and only with the client's sequence number and the server's netns") {

@@ -7,6 +7,7 @@
 
 #include "test/bpf/decisions.h"
 #include "underpass/ip_address.h"
+#include "underpass/seal.h"
 
 namespace underpass::test {
 namespace {
@@ -21,6 +22,7 @@ void put(Decisions& decisions, const std::string& ip, std::uint16_t port, up_tun
   row.identity = identity;
   row.tunnel = tunnel;
   row.workload = identity + 100;
+  row.seal = up_remote_seal(&key, row.identity, row.tunnel, row.workload);
   REQUIRE(bpf_map_update_elem(bpf_map__fd(decisions->maps.up_remotes), &key, &row, BPF_ANY) == 0);
 }
 
@@ -45,6 +47,24 @@ TEST_CASE("remotes: the row of the port before that of all others, and nothing f
   CHECK(of("fd00::1", 443) == "6 hbone");
   CHECK(of("10.0.1.2", 80) == "0 none");
   CHECK(of("::ffff:10.0.1.1", 80) == "5 none");
+}
+
+TEST_CASE("remotes: a row whose seal does not fit leads through a tunnel to nobody") {
+  Decisions decisions;
+  put(decisions, "10.0.1.1", 0, UP_TUNNEL_NONE, 5);
+  up_remote_key key{};
+  key.addr = addr("10.0.1.1");
+  up_remote row{};
+  const int fd = bpf_map__fd(decisions->maps.up_remotes);
+  REQUIRE(bpf_map_lookup_elem(fd, &key, &row) == 0);
+  decisions->bss->address = key.addr;
+  CHECK(decisions.run(decisions->progs.remote_of) == UP_TUNNEL_NONE);
+  CHECK(decisions->bss->remote_identity == 5);
+  row.identity = 6;
+  REQUIRE(bpf_map_update_elem(fd, &key, &row, BPF_ANY) == 0);
+  CHECK(decisions.run(decisions->progs.remote_of) == UP_TUNNEL_HBONE);
+  CHECK(decisions->bss->remote_identity == UP_IDENTITY_UNAUTHENTICATED);
+  CHECK(decisions->bss->remote_workload == 0);
 }
 
 // From 10.0.0.7 to 10.0.1.1:80, led to the worker of its pod.

@@ -9,6 +9,7 @@
 #include "test/support/files.h"
 #include "test/support/pinned.h"
 #include "underpass/ip_address.h"
+#include "underpass/seal.h"
 
 namespace underpass::test {
 namespace {
@@ -48,7 +49,9 @@ std::optional<up_service> ServiceTables::service(const Address& at, std::uint8_t
 
 void ServiceTables::put(const Address& at, const up_service& service) const {
   const up_service_key key = key_of(at, service.protocol);
-  if (::bpf_map_update_elem(services_.get(), &key, &service, BPF_ANY) != 0) throw_errno("write up_services");
+  up_service row = service;
+  row.seal = up_service_seal(&key, row.id, row.slots, row.affinity_s, row.flags);
+  if (::bpf_map_update_elem(services_.get(), &key, &row, BPF_ANY) != 0) throw_errno("write up_services");
 }
 
 std::multiset<std::string> ServiceTables::slots(const Address& at, std::uint8_t protocol) const {
