@@ -169,7 +169,7 @@ std::vector<Error> Dataplane::apply(const compile::Tables& wanted, compile::Iden
   const auto sets = policies_->prepare(wanted.policies, numbers, errors);
   const bool tells_host = !to_guard(wanted).empty();
   if (tells_host) check("tell the node's own processes", set_policed(true));
-  update_guards(wanted, errors);
+  add_guards(wanted, errors);
   if (std::ranges::any_of(wanted.pods, is_captured)) check("show peers", show_peers(true));
   add_marks(wanted, errors);
 
@@ -217,6 +217,7 @@ std::vector<Error> Dataplane::apply(const compile::Tables& wanted, compile::Iden
     if (check("address " + address.to_string(), kernel.put_ip(address, cookie))) applied_.ips.emplace(address, cookie);
   }
   check("watch sockets", update_watch(any));
+  remove_guards(wanted, errors);
   remove_marks(wanted);
   if (!tells_host) check("tell the node's own processes", set_policed(false));
   check("show peers", show_peers(false));
@@ -286,19 +287,24 @@ void Dataplane::remove_marks(const compile::Tables& wanted) {
 }
 
 // Before the pod's row names its set: who comes by another way than connect() must not find the door open meanwhile.
-void Dataplane::update_guards(const compile::Tables& wanted, std::vector<Error>& errors) {
+void Dataplane::add_guards(const compile::Tables& wanted, std::vector<Error>& errors) {
+  if (migrating_) return;
+  std::set<NetnsCookie> fresh;
+  std::ranges::set_difference(to_guard(wanted), guarded_, std::inserter(fresh, fresh.end()));
+  if (fresh.empty()) return;
+  const auto failed = programs_->guard(fresh);
+  for (const auto& [cookie, error] : failed)
+    errors.push_back({"what comes to the pod in network namespace " + std::to_string(cookie) + ": " + error.message +
+                      ": only what dials it from a pod of this node is judged, and no worker takes any of it"});
+  std::ranges::copy_if(fresh, std::inserter(guarded_, guarded_.end()),
+                       [&](NetnsCookie cookie) { return !failed.contains(cookie); });
+}
+
+// After the pod's row names no set any more: who came past the door meanwhile would be judged when it is inside, where
+// a connection can only be broken.
+void Dataplane::remove_guards(const compile::Tables& wanted, std::vector<Error>& errors) {
   if (migrating_) return;
   const auto guarded = to_guard(wanted);
-  std::set<NetnsCookie> fresh;
-  std::ranges::set_difference(guarded, guarded_, std::inserter(fresh, fresh.end()));
-  if (!fresh.empty()) {
-    const auto failed = programs_->guard(fresh);
-    for (const auto& [cookie, error] : failed)
-      errors.push_back({"what comes to the pod in network namespace " + std::to_string(cookie) + ": " + error.message +
-                        ": only what dials it from a pod of this node is judged, and no worker takes any of it"});
-    std::ranges::copy_if(fresh, std::inserter(guarded_, guarded_.end()),
-                         [&](NetnsCookie cookie) { return !failed.contains(cookie); });
-  }
   // Those of an earlier agent have this one's program now, or go.
   guarded_.merge(foreign_guards_);
   foreign_guards_.clear();

@@ -121,7 +121,8 @@ class Dataplane {
   void add_marks(const compile::Tables& wanted, std::vector<Error>& errors);
   void remove_marks(const compile::Tables& wanted);
   // Guards those that have a policy, and only those.
-  void update_guards(const compile::Tables& wanted, std::vector<Error>& errors);
+  void add_guards(const compile::Tables& wanted, std::vector<Error>& errors);
+  void remove_guards(const compile::Tables& wanted, std::vector<Error>& errors);
   // Connections that policy no longer allows.
   void cut_denied(const compile::IdentityNumbers& numbers, std::vector<Error>& errors);
   Result<void> update_watch(bool wanted);

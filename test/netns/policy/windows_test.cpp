@@ -211,6 +211,21 @@ TEST_CASE("windows: the pod that knocks joins the mesh and leaves it, and change
   check_held(scene, siege);
 }
 
+// A door that is open before the policy is gone lets in whom the other side then breaks.
+TEST_CASE("windows: when a policy goes, who comes in stays in") {
+  const Scene scene("on");
+  for (int i = 0; i < 10; ++i) {
+    Siege siege(scene);
+    siege.let_try(50);
+    scene.world.objects.remove_text("policy.yaml");
+    REQUIRE(eventually(seconds(5), [&] { return siege.successes() > 0; }));
+    const std::vector<Success> got = siege.stop();
+    const auto is_broken = [](const Success& one) { return ends_with_error(one.fd.get(), milliseconds(0)); };
+    CHECK_FALSE(eventually(milliseconds(1500), [&] { return std::ranges::any_of(got, is_broken); }));
+    scene.allow("web");
+  }
+}
+
 // As after a reboot, but that the pods are there already.
 void lose_everything(Scene& scene, Siege& siege) {
   scene.world.agent.stop();
