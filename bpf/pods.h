@@ -62,8 +62,9 @@ struct up_standing {
 	__u32 capture;
 };
 
-/* False: no enrolled pod. One whose row changes all the time is closed, and nobody, and dials no tunnel's pod past it. A function of its own for the verifier,
- * which looks at it once and not wherever it is called; therefore it wants the pointer asked for null. */
+/* False: no enrolled pod. One whose row changes all the time is nobody, is closed, and dials nobody past a tunnel. A function
+ * of its own for the verifier, which looks at it once and not wherever it is called; therefore it wants the pointer asked
+ * for null. */
 __noinline int up_standing_of(__u64 netns_cookie, struct up_standing *out)
 {
 	if (!out)
