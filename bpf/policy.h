@@ -142,18 +142,18 @@ __noinline int up_lowest_bit(__u64 word)
 	return bit + !(word & 1);
 }
 
-/* A row is missing: the set is being taken away. */
+/* A row is missing: the set is being taken away. As a number without a sign beyond every clause, like UP_NO_CLAUSE. */
 #define UP_NO_ROW (-2)
 
-/* The first clause from `begin` to before `end` that is in all rows; UP_NO_CLAUSE, or UP_NO_ROW. A function of its own for
- * the verifier, which would walk the loop again for everything that may lead to it. What calls it leaves it 96 bytes of the
- * 512 that a stack has, as older kernels (6.1) count them: in steps of 32. */
-__noinline int up_policy_first(const struct up_attempt *attempt, __u32 begin, __u32 end)
+/* The first clause from `begin` on that is in all rows; UP_NO_CLAUSE, or UP_NO_ROW. A function of its own for the verifier,
+ * which would walk the loop again for everything that may lead to it. What calls it leaves it 64 bytes of the 512 that a
+ * stack has, as older kernels (6.1) count them: in steps of 32. */
+__noinline int up_policy_first(const struct up_attempt *attempt, __u32 begin)
 {
 	const struct up_clauses *who, *from, *to, *port;
 	__u64 mask = ~0ull << (begin % 64), all;
 	const struct up_policy *policy;
-	__u32 set, clause;
+	__u32 set;
 
 	if (!attempt)
 		return UP_NO_ROW;
@@ -176,17 +176,16 @@ __noinline int up_policy_first(const struct up_attempt *attempt, __u32 begin, __
 		mask = ~0ull;
 		if (!all)
 			continue;
-		clause = i * 64 + up_lowest_bit(all);
-		return clause < end ? clause : UP_NO_CLAUSE;
+		return i * 64 + up_lowest_bit(all);
 	}
 	return UP_NO_CLAUSE;
 }
 
 static __always_inline __u32 up_policy_silent(const struct up_attempt *attempt, __u32 begin, __u32 end)
 {
-	int clause = begin < end ? up_policy_first(attempt, begin, end) : UP_NO_CLAUSE;
+	__u32 clause = begin < end ? up_policy_first(attempt, begin) : UP_NO_CLAUSE;
 
-	return clause < 0 ? UP_NO_CLAUSE : clause;
+	return clause < end ? clause : UP_NO_CLAUSE;
 }
 
 /* Asks for what only counts; most sets have nothing of it. */
@@ -230,10 +229,10 @@ __noinline int up_policy_decide(const struct up_attempt *attempt, struct up_verd
 	if (!policy)
 		return 0;
 	head = *policy;
-	clause = up_policy_first(attempt, 0, head.allow_end);
+	clause = up_policy_first(attempt, 0);
 	if (clause == UP_NO_ROW)
 		return 0;
-	out->clause = clause;
+	out->clause = (__u32)clause < head.allow_end ? clause : UP_NO_CLAUSE;
 	allowed = out->clause < head.bypass_end ||
 		  (out->clause == UP_NO_CLAUSE ? !head.closes : out->clause >= head.deny_end);
 	/* Nobody asks what else there is where policy has no say. */
