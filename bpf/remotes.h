@@ -51,11 +51,13 @@ __noinline int up_remote_read(const struct up_addr *addr, __u32 port, struct up_
 		const struct up_remote *remote = up_remote_find(&key);
 		__u32 seal;
 
-		out->identity = remote ? remote->identity : 0;
-		out->workload = remote ? remote->workload : 0;
-		out->tunnel = remote ? remote->tunnel : UP_TUNNEL_NONE;
-		if (!remote)
+		if (!remote) {
+			*out = (struct up_remote_facts){.tunnel = UP_TUNNEL_NONE};
 			return 0;
+		}
+		out->identity = remote->identity;
+		out->workload = remote->workload;
+		out->tunnel = remote->tunnel;
 		seal = remote->seal;
 		barrier();
 		if (seal == up_remote_seal(&key, out->identity, out->tunnel, out->workload))
