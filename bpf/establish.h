@@ -430,26 +430,40 @@ static __always_inline void up_on_client_acknowledged(struct bpf_sock_ops *ctx, 
 	bpf_map_delete_elem(&up_socks, &conn->end[UP_CLIENT].cookie);
 }
 
+struct up_bytes {
+	__u64 sent; /* and acknowledged */
+	__u64 received;
+};
+
 /*
  * Payload bytes from TCP's own counters. They count SYN and FIN as a byte each. The state is the one that it is in, or
  * that it leaves for the last time (gone): an end whose FIN comes second learns that it is acknowledged as it goes.
  */
-static __always_inline void up_refresh_bytes(struct up_conn *conn, __u32 end, struct tcp_sock *tp, __u32 state,
-					     bool gone)
+static __always_inline struct up_bytes up_bytes_of(struct tcp_sock *any, __u32 end, __u32 state, bool gone)
 {
+	struct tcp_sock *tp = up_typed_tcp(any);
 	bool last_acked = gone && (state == UP_TCP_LAST_ACK || state == UP_TCP_CLOSING) &&
-			  BPF_CORE_READ(tp, snd_una) == BPF_CORE_READ(tp, write_seq);
+			  up_read(tp, snd_una) == up_read(tp, write_seq);
 	bool fin_sent_and_acked = state == UP_TCP_FIN_WAIT2 || state == UP_TCP_TIME_WAIT || last_acked;
 	/* Not by the state: from FIN_WAIT2 it is over, with a FIN or without. */
-	bool fin_received = BPF_CORE_READ((struct sock *)tp, __sk_common.skc_flags) & UP_SOCK_FLAG(SOCK_DONE);
-	__u64 sent = BPF_CORE_READ(tp, bytes_acked), received = BPF_CORE_READ(tp, bytes_received);
+	bool fin_received = !!(up_read(up_typed_sock(any), __sk_common.skc_flags) & UP_SOCK_FLAG(SOCK_DONE));
+	__u64 sent = up_read(tp, bytes_acked), received = up_read(tp, bytes_received);
 	__u64 not_payload = (end == UP_CLIENT) + fin_sent_and_acked;
 
-	conn->dir[end & 1].tcp_bytes = sent > not_payload ? sent - not_payload : 0;
+	return (struct up_bytes){
+		.sent = sent > not_payload ? sent - not_payload : 0,
+		.received = received > fin_received ? received - fin_received : 0,
+	};
+}
+
+/* What an end has received is what the other has sent, which knows better, if it is here. */
+static __always_inline void up_note_bytes(struct up_conn *conn, __u32 end, const struct up_bytes *bytes)
+{
+	conn->dir[end & 1].tcp_bytes = bytes->sent;
 	up_traffic_add(conn, end);
 	if (conn->end[!end].cookie)
 		return;
-	conn->dir[!end].tcp_bytes = received > fin_received ? received - fin_received : 0;
+	conn->dir[!end].tcp_bytes = bytes->received;
 	up_traffic_add(conn, !end);
 }
 
@@ -547,7 +561,9 @@ static __always_inline void up_on_state(struct bpf_sock_ops *ctx, struct bpf_soc
 	end = me->end & 1;
 	conn->end[end].state = to;
 	if (tp) {
-		up_refresh_bytes(conn, end, tp, to == UP_TCP_CLOSE ? from : to, to == UP_TCP_CLOSE);
+		struct up_bytes bytes = up_bytes_of(tp, end, to == UP_TCP_CLOSE ? from : to, to == UP_TCP_CLOSE);
+
+		up_note_bytes(conn, end, &bytes);
 		if (up_conn_is_watched(conn) && (from == UP_TCP_ESTABLISHED || from == UP_TCP_CLOSE_WAIT))
 			up_judge(conn, end, tp, from);
 		if (end == UP_CLIENT && from == UP_TCP_ESTABLISHED && conn->end[UP_SERVER].netns_cookie)

@@ -199,19 +199,17 @@ struct bpf_iter_meta {
 	struct seq_file *seq;
 };
 
-struct bpf_iter__bpf_sk_storage_map {
-	struct bpf_iter_meta *meta;
-	struct sock *sk;
-	void *value;
+struct bpf_iter__bpf_map {
+	struct bpf_map *map;
 };
 
 struct bpf_iter__tcp {
 	struct sock_common *sk_common;
 };
 
-struct bpf_iter__bpf_map_elem {
-	void *key;
-	void *value;
+struct bpf_iter__udp {
+	struct bpf_iter_meta *meta;
+	struct udp_sock *udp_sk; /* begins with its struct sock */
 };
 
 #pragma clang attribute pop

@@ -61,40 +61,47 @@ static __always_inline void up_on_recv(struct sock *sk, int result, int flags)
 		dir->reads++;
 }
 
-/* Brings the record of a live socket up to date, and takes the tokens of a drained queue back. Of a stopped connection it
- * also says here, by a charge of zero, that the queue towards this end is drained, and by `mapped` when the agent has
- * unmapped the socket. */
-static __always_inline void up_sweep_socket(struct sock *sk, struct up_sk *me)
+/* Brings the record up to date as to one end, if its socket lives, and takes the tokens of a drained queue back. Of a stopped
+ * connection it also says here, by a charge of zero, that the queue towards this end is drained, and by `mapped` when the
+ * agent has unmapped the socket. */
+static __always_inline void up_sweep_end(struct up_conn *conn, __u64 id, __u32 end)
 {
-	struct up_conn *conn = up_conn_find(me->conn);
-	struct tcp_sock *tp = (struct tcp_sock *)sk;
-	__u32 end = me->end & 1;
+	struct up_dir *towards = &conn->dir[!end];
+	struct up_end *me = &conn->end[end];
+	struct sock *sk = up_sock_at(me->sock);
+	__u64 cookie = me->cookie;
 	struct sk_psock *psock;
-	struct up_dir *towards;
+	struct up_bytes bytes;
+	bool drained;
 
-	if (!conn || conn->end[end].sock != (__u64)sk || conn->closed & (1u << end))
+	if (!cookie || !up_sock_is(sk, cookie))
 		return;
-	up_refresh_bytes(conn, end, tp, BPF_CORE_READ(sk, __sk_common.skc_state), false);
+	up_then();
+	bytes = up_bytes_of((struct tcp_sock *)sk, end, up_read(up_typed_sock(sk), __sk_common.skc_state), false);
+	psock = up_psock_of(sk);
+	drained = !psock || up_psock_is_drained(psock);
+	up_then();
+	if (!up_sock_is(sk, cookie) || conn->closed & (1u << end))
+		return;
+	up_note_bytes(conn, end, &bytes);
 	/* Said again for as long as it is true: the first time nobody may have listened. */
 	if (conn->broken && conn->broken_end == end)
-		up_wake_agent(me->conn);
-	if (!conn->end[end].mapped)
+		up_wake_agent(id);
+	if (!me->mapped)
 		return;
-	towards = &conn->dir[!end];
-	psock = up_psock_of(sk);
-	if (psock && !up_psock_is_drained(psock)) {
+	if (!drained) {
 		/* It has had a second, and never looks there. */
 		if (towards->traits & UP_TRAIT(UP_WHY_SPLICE))
 			up_conn_break(conn, end, UP_WHY_SPLICE);
 		return;
 	}
-	up_tokens_release(towards, conn->end[end].netns_cookie);
+	up_tokens_release(towards, me->netns_cookie);
 	if (!conn->stopped)
 		return;
 	towards->charge = 0;
 	towards->messages = 0;
 	if (!psock)
-		conn->end[end].mapped = 0;
+		me->mapped = 0;
 	if (conn->end[UP_CLIENT].mapped || conn->end[UP_SERVER].mapped)
 		return;
 	conn->paired = 0;
@@ -102,10 +109,19 @@ static __always_inline void up_sweep_socket(struct sock *sk, struct up_sk *me)
 		conn->way = UP_WAY_DIRECT;
 }
 
-static __always_inline void up_stop_connection(struct up_conn *conn, __u64 netns)
+static long up_sweep_connection(struct bpf_map *map, __u64 *id, struct up_conn *conn, void *unused)
 {
-	if (!netns || conn->end[UP_CLIENT].netns_cookie == netns || conn->end[UP_SERVER].netns_cookie == netns)
+	up_sweep_end(conn, *id, UP_CLIENT);
+	up_sweep_end(conn, *id, UP_SERVER);
+	return 0;
+}
+
+/* Where one of its ends is `netns`; 0: in any case. */
+static long up_stop_connection(struct bpf_map *map, __u64 *id, struct up_conn *conn, __u64 *netns)
+{
+	if (!*netns || conn->end[UP_CLIENT].netns_cookie == *netns || conn->end[UP_SERVER].netns_cookie == *netns)
 		up_conn_stop(conn, UP_WHY_STOPPED);
+	return 0;
 }
 
 #endif /* UNDERPASS_BPF_WATCH_H */

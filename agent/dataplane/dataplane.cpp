@@ -383,16 +383,24 @@ std::vector<Error> Dataplane::apply_services(const compile::ServiceCompiler& com
 
 // A connected datagram socket would go on sending to a backend that is gone, into nothing.
 Result<void> Dataplane::destroy_stale_udp() {
-  auto sockets = programs_->udp_sockets();
-  if (!sockets) return std::unexpected(sockets.error());
   Result<void> result;
-  for (const auto& socket : *sockets) {
-    if (services_->has_backend(socket.service, {.ip = IpAddress(socket.backend), .port = ntohs(socket.backend_port)}))
-      continue;
-    const auto netns = find_netns(socket.netns_cookie);
-    if (!netns) continue;
-    if (auto done = destroy_socket(netns->get(), socket); !done) result = done;
-  }
+  // Of pods that have left the mesh too: they keep the sockets that they had.
+  visit_netns([&](NetnsCookie /*cookie*/, UniqueFd netns) {
+    std::vector<up_udp_socket> sockets;
+    const auto read = run_in_netns(netns.get(), [&]() -> Result<void> {
+      auto found = programs_->udp_sockets();
+      if (!found) return std::unexpected(found.error());
+      sockets = std::move(*found);
+      return {};
+    });
+    if (!read) result = read;
+    for (const auto& socket : sockets) {
+      const compile::SlotTarget backend{.ip = IpAddress(socket.backend), .port = ntohs(socket.backend_port)};
+      if (services_->has_backend(socket.service, backend)) continue;
+      if (auto done = destroy_socket(netns.get(), socket); !done) result = done;
+    }
+    return true;
+  });
   return result;
 }
 

@@ -10,16 +10,8 @@
 
 namespace underpass::dataplane {
 
-Result<std::string> read_iterator(const std::string& name, int program_fd, int map_fd) {
-  bpf_iter_link_info target{};
-  target.map.map_fd = static_cast<__u32>(map_fd);
-  bpf_link_create_opts options{};
-  options.sz = sizeof(options);
-  if (map_fd >= 0) {
-    options.iter_info = &target;
-    options.iter_info_len = sizeof(target);
-  }
-  const UniqueFd link(bpf_link_create(program_fd, 0, BPF_TRACE_ITER, &options));
+Result<std::string> read_iterator(const std::string& name, int program_fd) {
+  const UniqueFd link(bpf_link_create(program_fd, 0, BPF_TRACE_ITER, nullptr));
   if (!link) return fail_errno("attach iterator " + name);
   const UniqueFd iterator(bpf_iter_create(link.get()));
   if (!iterator) return fail_errno("create iterator " + name);
@@ -33,8 +25,8 @@ Result<std::string> read_iterator(const std::string& name, int program_fd, int m
   }
 }
 
-Result<void> run_iterator(const std::string& name, int program_fd, int map_fd) {
-  if (auto done = read_iterator(name, program_fd, map_fd); !done) return std::unexpected(done.error());
+Result<void> run_iterator(const std::string& name, int program_fd) {
+  if (auto done = read_iterator(name, program_fd); !done) return std::unexpected(done.error());
   return {};
 }
 

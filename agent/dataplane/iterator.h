@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
-// Runs BPF iterator programs: over the entries of a map, or over the kernel's own lists.
+// Runs BPF iterator programs, over lists of the kernel's. Those of sockets are of the calling thread's network
+// namespace.
 #pragma once
 
 #include <string>
@@ -8,10 +9,10 @@
 
 namespace underpass::dataplane {
 
-// To its end. `map_fd` is for the programs that iterate over a map.
-Result<void> run_iterator(const std::string& name, int program_fd, int map_fd = -1);
+// To its end.
+Result<void> run_iterator(const std::string& name, int program_fd);
 
 // The same, and returns what the program wrote by bpf_seq_write().
-Result<std::string> read_iterator(const std::string& name, int program_fd, int map_fd = -1);
+Result<std::string> read_iterator(const std::string& name, int program_fd);
 
 }  // namespace underpass::dataplane

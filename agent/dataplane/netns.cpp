@@ -96,7 +96,7 @@ Result<compile::NetnsFact> probe_netns(const std::string& path) {
   return fact;
 }
 
-std::map<NetnsCookie, UniqueFd> find_netns(const std::set<NetnsCookie>& cookies) {
+void visit_netns(const std::function<bool(NetnsCookie, UniqueFd)>& visit) {
   namespace fs = std::filesystem;
   std::error_code ignored;
   std::vector<std::string> paths;
@@ -104,23 +104,29 @@ std::map<NetnsCookie, UniqueFd> find_netns(const std::set<NetnsCookie>& cookies)
   for (const auto& entry : fs::directory_iterator("/proc", ignored))
     if (std::isdigit(static_cast<unsigned char>(entry.path().filename().string()[0])) != 0)
       paths.push_back(entry.path() / "ns/net");
-  std::map<NetnsCookie, UniqueFd> out;
   std::set<ino_t> seen;
   for (const auto& path : paths) {
-    if (out.size() == cookies.size()) break;
     struct stat info{};
     if (::stat(path.c_str(), &info) != 0 || !seen.insert(info.st_ino).second) continue;
     auto fd = open_netns(path);
     if (!fd) continue;
-    NetnsCookie found = 0;
-    auto done = run_in_netns(fd->get(), [&found]() -> Result<void> {
+    NetnsCookie cookie = 0;
+    const auto done = run_in_netns(fd->get(), [&cookie]() -> Result<void> {
       auto current = current_cookie();
       if (!current) return std::unexpected(current.error());
-      found = *current;
+      cookie = *current;
       return {};
     });
-    if (done && cookies.contains(found)) out.emplace(found, std::move(*fd));
+    if (done && !visit(cookie, std::move(*fd))) return;
   }
+}
+
+std::map<NetnsCookie, UniqueFd> find_netns(const std::set<NetnsCookie>& cookies) {
+  std::map<NetnsCookie, UniqueFd> out;
+  visit_netns([&](NetnsCookie cookie, UniqueFd fd) {
+    if (cookies.contains(cookie)) out.emplace(cookie, std::move(fd));
+    return out.size() < cookies.size();
+  });
   return out;
 }
 

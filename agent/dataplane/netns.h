@@ -24,9 +24,12 @@ Result<void> run_in_netns(int netns_fd, const std::function<Result<void>()>& wor
 // The namespace's cookie and all its addresses.
 Result<compile::NetnsFact> probe_netns(const std::string& path);
 
-// The namespace that has this cookie, among those of named namespaces and of running processes.
+// The node's network namespaces that have a name or a running process, each once, until `visit` returns false.
+void visit_netns(const std::function<bool(NetnsCookie, UniqueFd)>& visit);
+
+// The one of these that has this cookie.
 std::optional<UniqueFd> find_netns(NetnsCookie cookie);
-// The same of many at once: each namespace is looked into once. Those that are gone are not in it.
+// The same of many at once. Those that are gone are not in it.
 std::map<NetnsCookie, UniqueFd> find_netns(const std::set<NetnsCookie>& cookies);
 
 }  // namespace underpass::dataplane

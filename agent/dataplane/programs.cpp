@@ -353,23 +353,18 @@ std::set<NetnsCookie> Programs::guarded() const {
 }
 
 Result<std::vector<up_udp_socket>> Programs::udp_sockets() {
-  auto text = read_iterator("up_udp_socks", bpf_program__fd(impl_->skeleton->progs.up_udp_socks),
-                            bpf_map__fd(impl_->skeleton->maps.up_sk));
+  auto text = read_iterator("up_udp_socks", bpf_program__fd(impl_->skeleton->progs.up_udp_socks));
   if (!text) return std::unexpected(text.error());
   std::vector<up_udp_socket> out(text->size() / sizeof(up_udp_socket));
   std::memcpy(out.data(), text->data(), out.size() * sizeof(up_udp_socket));
   return out;
 }
 
-Result<void> Programs::sweep() {
-  return run_iterator("up_sweep", bpf_program__fd(impl_->skeleton->progs.up_sweep),
-                      bpf_map__fd(impl_->skeleton->maps.up_sk));
-}
+Result<void> Programs::sweep() { return run_iterator("up_sweep", bpf_program__fd(impl_->skeleton->progs.up_sweep)); }
 
 Result<void> Programs::stop(NetnsCookie netns) {
   impl_->skeleton->bss->up_stop_netns = netns;
-  return run_iterator("up_stop", bpf_program__fd(impl_->skeleton->progs.up_stop),
-                      bpf_map__fd(impl_->skeleton->maps.up_conns));
+  return run_iterator("up_stop", bpf_program__fd(impl_->skeleton->progs.up_stop));
 }
 
 }  // namespace underpass::dataplane

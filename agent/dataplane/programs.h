@@ -82,7 +82,7 @@ class Programs {
 
   // Brings the records of all live sockets up to date.
   Result<void> sweep();
-  // The datagram sockets that are connected through a Service.
+  // The datagram sockets of the calling thread's network namespace that are connected through a Service.
   Result<std::vector<up_udp_socket>> udp_sockets();
   // No new message of this pod is short-circuited any more; 0: of any pod.
   Result<void> stop(NetnsCookie netns);
