@@ -145,8 +145,8 @@ static __always_inline int up_on_tunnels_dial(struct bpf_sock_addr *ctx, struct 
 	return UP_ALLOW;
 }
 
-/* connect() of a worker's socket: where the connection that it carries wanted to go, or on an errand. */
-static __always_inline int up_on_workers_dial(struct bpf_sock_addr *ctx, bool v6)
+/* Where the connection that it carries wanted to go, or on an errand. */
+static __always_inline int up_may_worker_dial(struct bpf_sock_addr *ctx, bool v6)
 {
 	struct bpf_sock *sk = ctx->sk;
 	struct up_wanted wanted;
@@ -183,6 +183,23 @@ static __always_inline int up_on_workers_dial(struct bpf_sock_addr *ctx, bool v6
 	}
 	if (wanted.direction != UP_OUTBOUND && !up_is_bound(sk, v6))
 		up_bind_to_loopback(ctx, v6);
+	return UP_ALLOW;
+}
+
+static __always_inline void up_set_option(struct bpf_sock_addr *ctx, int level, int option, int value)
+{
+	bpf_setsockopt(ctx, level, option, &value, sizeof(value));
+}
+
+/* connect() of a worker's socket. Its keepalive is set here: four system calls less for whoever makes it. */
+static __always_inline int up_on_workers_dial(struct bpf_sock_addr *ctx, bool v6)
+{
+	if (up_may_worker_dial(ctx, v6) == UP_DENY)
+		return UP_DENY;
+	up_set_option(ctx, SOL_SOCKET, SO_KEEPALIVE, 1);
+	up_set_option(ctx, IPPROTO_TCP, TCP_KEEPIDLE, UP_KEEP_IDLE_S);
+	up_set_option(ctx, IPPROTO_TCP, TCP_KEEPINTVL, UP_KEEP_INTERVAL_S);
+	up_set_option(ctx, IPPROTO_TCP, TCP_KEEPCNT, UP_KEEP_PROBES);
 	return UP_ALLOW;
 }
 

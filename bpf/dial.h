@@ -229,7 +229,6 @@ static __always_inline void up_tell_udp_socket(struct seq_file *seq, struct sock
 		return;
 	if (!up_is_connected_to(sk, &me->backend, me->backend_port))
 		return;
-	out.netns_cookie = BPF_CORE_READ(sk, __sk_common.skc_net.net, net_cookie);
 	out.cookie = BPF_CORE_READ(sk, __sk_common.skc_cookie.counter);
 	out.local_port = bpf_htons(BPF_CORE_READ(sk, __sk_common.skc_num));
 	if (BPF_CORE_READ(sk, __sk_common.skc_family) == AF_INET6)

@@ -32,6 +32,11 @@
 #define MSG_ERRQUEUE 0x2000
 #define SHUTDOWN_MASK 3
 #define SOCK_RCVBUF_LOCK 2
+#define SOL_SOCKET 1
+#define SO_KEEPALIVE 9
+#define TCP_KEEPIDLE 4
+#define TCP_KEEPINTVL 5
+#define TCP_KEEPCNT 6
 
 /* struct sockaddr_in of <linux/in.h>, whose enum of protocols is not for us. */
 struct up_sockaddr4 {
@@ -71,14 +76,6 @@ struct sock_cookie {
 	__s64 counter;
 };
 
-struct net {
-	__u64 net_cookie;
-};
-
-struct possible_net {
-	struct net *net;
-};
-
 struct sock_common {
 	unsigned short skc_family;
 	__be32 skc_daddr;
@@ -87,7 +84,6 @@ struct sock_common {
 	struct in6_addr skc_v6_rcv_saddr;
 	__be16 skc_dport;
 	__u16 skc_num; /* local port, host order */
-	struct possible_net skc_net;
 	unsigned char skc_state;
 	struct proto *skc_prot;
 	struct sock_cookie skc_cookie;

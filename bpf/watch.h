@@ -34,15 +34,18 @@ static __always_inline void up_judge_read(struct up_conn *conn, __u32 end, struc
 }
 
 /* A recv() of any kind returned `result` on a socket. Runs for every socket of the machine, so what is not ours leaves
- * at the first line. */
+ * at the first line: it has no storage at all. */
 static __always_inline void up_on_recv(struct sock *sk, int result, int flags)
 {
-	struct up_sk *me = bpf_sk_storage_get(&up_sk, sk, 0, 0);
 	struct up_conn *conn;
 	struct up_dir *dir;
+	struct up_sk *me;
 	__u32 end;
 
-	if (!me || flags & MSG_ERRQUEUE)
+	if (!sk->sk_bpf_storage || flags & MSG_ERRQUEUE)
+		return;
+	me = bpf_sk_storage_get(&up_sk, sk, 0, 0);
+	if (!me)
 		return;
 	conn = up_conn_find(me->conn);
 	if (!conn)

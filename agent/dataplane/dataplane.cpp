@@ -423,8 +423,13 @@ std::vector<Dataplane::Reset> Dataplane::attend() {
 Result<void> Dataplane::tick(const compile::IdentityNumbers& numbers) {
   std::vector<Error> errors;
   cut_denied(numbers, errors);
-  auto done = programs_->sweep();
-  auto connections = maps().connections();
+  Result<void> done;
+  std::vector<Connection> connections;
+  // Both walk over all of the table's buckets, which a node without a pod of the mesh need not pay for.
+  if (maps().has_connections()) {
+    done = programs_->sweep();
+    connections = maps().connections();
+  }
   records_nearly_full_ = connections.size() >= maps().connections_capacity() / 8 * 7;
   unmap_drained(maps(), std::move(connections));
   maps().drop_empty_pools(applied_.pods, host_netns_);

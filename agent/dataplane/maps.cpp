@@ -140,6 +140,11 @@ void Maps::remove_excluded(const compile::ExcludedPort& port) {
   bpf_map_delete_elem(fds_.excluded, &key);
 }
 
+bool Maps::has_connections() const {
+  __u64 first = 0;
+  return bpf_map_get_next_key(fds_.conns, nullptr, &first) == 0;
+}
+
 std::vector<Connection> Maps::connections() const {
   std::vector<Connection> out;
   for_each<__u64, up_conn>(fds_.conns,

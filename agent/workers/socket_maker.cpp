@@ -12,8 +12,10 @@
 #include <sys/syscall.h>
 #include <sys/wait.h>
 
+#include <array>
 #include <sstream>
 
+#include "underpass/abi.h"
 #include "underpass/packet_socket.h"
 
 namespace underpass::workers {
@@ -21,9 +23,6 @@ namespace {
 
 constexpr int kDeadlineMs = 5000;
 constexpr int kBacklog = 4096;
-
-// A peer that is gone without a word is noticed within some three minutes, as by many an application's own settings.
-constexpr int kKeepIdleSeconds = 60, kKeepIntervalSeconds = 20, kKeepProbes = 6;
 
 Result<void> wait_readable(int fd, int deadline_ms) {
   pollfd waiting{.fd = fd, .events = POLLIN, .revents = 0};
@@ -37,20 +36,21 @@ Result<void> wait_readable(int fd, int deadline_ms) {
 
 // --- in the process of its own ---
 
+Result<void> set(int fd, int level, int option, int value) {
+  if (::setsockopt(fd, level, option, &value, sizeof(value)) != 0) return fail_errno("setsockopt");
+  return {};
+}
+
+// To dial with. Its keepalive is set as it dials, by up_dial4 and up_dial6.
 Result<UniqueFd> tcp_socket(bool v6) {
   UniqueFd fd(::socket(v6 ? AF_INET6 : AF_INET, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, IPPROTO_TCP));
   if (!fd) return fail_errno("socket");
-  const auto set = [&](int level, int option, int value) {
-    return ::setsockopt(fd.get(), level, option, &value, sizeof(value)) == 0;
-  };
-  if (!set(IPPROTO_TCP, TCP_NODELAY, 1) || !set(SOL_SOCKET, SO_KEEPALIVE, 1) ||
-      !set(IPPROTO_TCP, TCP_KEEPIDLE, kKeepIdleSeconds) || !set(IPPROTO_TCP, TCP_KEEPINTVL, kKeepIntervalSeconds) ||
-      !set(IPPROTO_TCP, TCP_KEEPCNT, kKeepProbes))
-    return fail_errno("setsockopt");
+  if (auto done = set(fd.get(), IPPROTO_TCP, TCP_NODELAY, 1); !done) return std::unexpected(done.error());
   // A worker that is killed leaves connections that are cut short. To their ends that is no orderly end.
   const linger reset{.l_onoff = 1, .l_linger = 0};
   if (::setsockopt(fd.get(), SOL_SOCKET, SO_LINGER, &reset, sizeof(reset)) != 0) return fail_errno("SO_LINGER");
-  if (v6 && !set(IPPROTO_IPV6, IPV6_V6ONLY, 1)) return fail_errno("IPV6_V6ONLY");
+  if (v6)
+    if (auto done = set(fd.get(), IPPROTO_IPV6, IPV6_V6ONLY, 1); !done) return std::unexpected(done.error());
   return fd;
 }
 
@@ -73,11 +73,20 @@ Result<std::uint16_t> port_of(int fd) {
 }
 
 Result<UniqueFd> listening_socket(bool v6, std::uint16_t port) {
+  struct Option {
+    int level, name, value;
+  };
+  // What is accepted here has these too, and the address of the pod's own server, which must not keep it from binding
+  // that again.
+  static constexpr std::array kOptions{Option{SOL_SOCKET, SO_REUSEADDR, 1}, Option{SOL_SOCKET, SO_KEEPALIVE, 1},
+                                       Option{IPPROTO_TCP, TCP_KEEPIDLE, UP_KEEP_IDLE_S},
+                                       Option{IPPROTO_TCP, TCP_KEEPINTVL, UP_KEEP_INTERVAL_S},
+                                       Option{IPPROTO_TCP, TCP_KEEPCNT, UP_KEEP_PROBES}};
   auto fd = tcp_socket(v6);
   if (!fd) return fd;
-  // What is accepted here has the address of the pod's own server, which must not keep it from binding that again.
-  const int on = 1;
-  if (::setsockopt(fd->get(), SOL_SOCKET, SO_REUSEADDR, &on, sizeof(on)) != 0) return fail_errno("SO_REUSEADDR");
+  for (const auto& option : kOptions)
+    if (auto done = set(fd->get(), option.level, option.name, option.value); !done)
+      return std::unexpected(done.error());
   if (!bind_loopback(fd->get(), v6, port) && (errno != EADDRINUSE || !bind_loopback(fd->get(), v6, 0)))
     return fail_errno(std::string("bind ") + (v6 ? "[::1]" : "127.0.0.1") + ":" + std::to_string(port));
   if (::listen(fd->get(), kBacklog) != 0) return fail_errno("listen");

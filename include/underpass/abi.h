@@ -206,6 +206,12 @@ enum up_tunnel {
 #define UP_INBOUND_PORT 15006
 #define UP_TUNNEL_PORT 15008 /* HBONE's */
 
+/* Of workers' sockets: a peer that is gone without a word is noticed within some three minutes, as by many an application's
+ * own settings. */
+#define UP_KEEP_IDLE_S 60
+#define UP_KEEP_INTERVAL_S 20
+#define UP_KEEP_PROBES 6
+
 /* up_remotes: HASH: the pods of the mesh that workers of this node reach through a tunnel: those of other nodes, and those
  * of this one that ask for it. Port 0: every port that has no row of its own. */
 struct up_remote_key {
@@ -525,7 +531,6 @@ struct up_block_key {
 
 /* What the iterator up_udp_socks tells of each datagram socket that is connected through a Service. */
 struct up_udp_socket {
-	__u64 netns_cookie;
 	__u64 cookie;
 	struct up_addr local;
 	struct up_addr backend;
@@ -750,7 +755,7 @@ UP_ASSERT(sizeof(struct up_port_key) == 8);
 UP_ASSERT(sizeof(struct up_block_key) == 28);
 UP_ASSERT(sizeof(struct up_udp_key) == 32);
 UP_ASSERT(sizeof(struct up_udp) == 24);
-UP_ASSERT(sizeof(struct up_udp_socket) == 56);
+UP_ASSERT(sizeof(struct up_udp_socket) == 48);
 UP_ASSERT(sizeof(struct up_traffic_key) == 32);
 UP_ASSERT(sizeof(struct up_traffic) == 40);
 UP_ASSERT(sizeof(struct up_flow) == 144);

@@ -24,7 +24,6 @@ namespace {
 int node_count() { return std::getenv("UNDERPASS_LONG") != nullptr ? 100 : 10; }
 constexpr int kPodsOfNode = 50;
 constexpr int kReplaced = 200;
-constexpr int kFlips = 300;
 constexpr int kOwn = 6;
 constexpr seconds kPatience(90);
 constexpr double kKiB = 1024;

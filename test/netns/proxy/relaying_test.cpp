@@ -4,8 +4,11 @@
 #include <doctest/doctest.h>
 #include <netinet/tcp.h>
 
+#include <regex>
+
 #include "test/netns/proxy/lines.h"
 #include "test/support/files.h"
+#include "test/support/process.h"
 #include "test/support/tasks.h"
 
 namespace underpass::test {
@@ -125,6 +128,26 @@ TEST_CASE("proxy: a reset is a reset at the other end") {
         CHECK(field_of(lines.back(), "flags") == (of_client ? "DC" : "UC"));
       });
     }
+  }
+}
+
+// Those of the pod whose end is asked after within a minute of silence.
+std::size_t kept_alive(const Place& pod) {
+  const std::string table = run_ok({.argv = {"ss", "-tnoH", "state", "established"}, .netns = pod.netns});
+  static const std::regex timer(R"(timer:\(keepalive,(\d+sec|1min),0\))");
+  return static_cast<std::size_t>(
+      std::distance(std::sregex_iterator(table.begin(), table.end(), timer), std::sregex_iterator()));
+}
+
+TEST_CASE("proxy: a worker asks after those that are silent, and the applications do as they like") {
+  const Scene scene;
+  for (const int family : kFamilies) {
+    CAPTURE(family);
+    // What it accepted in its pod, and what it dialled there.
+    const Pair leaving = make_pair_between(scene.at("a"), scene.at("out"), family);
+    CHECK(kept_alive(scene.at("a")) == 2);
+    const Pair coming = make_pair_between(scene.at("out"), scene.at("b"), family);
+    CHECK(kept_alive(scene.at("b")) == 2);
   }
 }
 
