@@ -36,6 +36,7 @@ struct Seat {
   std::uint32_t number = 0;  // up_worker.number
   std::uint64_t revision = 0;
   std::map<NetnsCookie, Served> pods;
+  std::map<NetnsCookie, Clock::time_point> left;  // pods that were its: until when their connections may run
 
   std::unique_ptr<Worker> current;
   Clock::time_point seated;  // when it came

@@ -27,7 +27,9 @@ class Served {
 
   explicit Served(NetnsCookie netns) : netns_(netns) {}
 
-  // Makes those that are missing; `path` leads to the pod's network namespace. True: there are new ones.
+  // Opens the pod's network namespace, to which `path` leads, unless it is open.
+  Result<void> enter(const std::string& path);
+  // Makes those that are missing. True: there are new ones.
   Result<bool> make_listeners(SocketMaker& maker, const std::string& path, const compile::WorkerPod& pod);
   // From a worker that an earlier agent left. What it hands back is a listener of this pod's only if it is the one that
   // the programs know.
@@ -51,7 +53,6 @@ class Served {
   std::string problem;  // why there are none
 
  private:
-  Result<void> enter(const std::string& path);
   [[nodiscard]] up_worker row_of(std::uint32_t number, std::int32_t dials) const;
 
   NetnsCookie netns_;

@@ -83,13 +83,32 @@ void Workers::Impl::on_configured(Seat& seat, bool successor, const worker::Conf
 
 void Workers::Impl::on_want(Seat& seat, bool successor, const worker::Want& message) {
   auto& worker = successor ? seat.successor : seat.current;
-  const auto pod = seat.pods.find(message.netns);
-  if (!worker || pod == seat.pods.end()) return;
-  // Who does not take what it got, or wants without end, asks again when there is time.
-  if (worker->queued() > 0 || seat.dials_made >= kDialsASecond) return;
+  if (!worker) return;
+  if (const auto pod = seat.pods.find(message.netns); pod != seat.pods.end())
+    answer_want(*worker, seat.dials_made, message, pod->second);
+  else if (seat.left.contains(message.netns))
+    answer_last_want(*worker, seat.dials_made, message);
+}
+
+bool Workers::Impl::on_leaving_want(std::uint64_t id, const worker::Want& message) {
+  const auto leaving = std::ranges::find(draining_, id, [](const Leaving& one) { return one.worker->id(); });
+  if (leaving == draining_.end()) return false;
+  if (leaving->pods.contains(message.netns)) answer_last_want(*leaving->worker, leaving->dials_made, message);
+  return true;
+}
+
+void Workers::Impl::answer_last_want(Worker& worker, std::size_t& made, const worker::Want& message) {
+  const auto path = netns_paths_.find(message.netns);
+  Served pod(message.netns);
+  if (path != netns_paths_.end() && pod.enter(path->second)) answer_want(worker, made, message, pod);
+}
+
+// Who does not take what it got, or wants without end, asks again when there is time.
+void Workers::Impl::answer_want(Worker& worker, std::size_t& made, const worker::Want& message, const Served& pod) {
+  if (worker.queued() > 0 || made >= kDialsASecond) return;
   const auto count = std::min<std::uint64_t>(message.count, worker::kMaxDescriptors);
-  seat.dials_made += count;
-  send_dials(*worker, message.netns, pod->second, message.v6, count);
+  made += count;
+  send_dials(worker, message.netns, pod, message.v6, count);
 }
 
 void Workers::Impl::on_lost(Seat& seat, bool successor, const std::string& why, bool ended) {
@@ -152,6 +171,7 @@ bool Workers::Impl::update_pods(Seat& seat) {
   for (auto& [netns, served] : seat.pods) {
     if (seat.plan.pods.contains(netns)) continue;
     served.take_out_of_force(maps());
+    seat.left[netns] = end_of_drain(seat);
     if (seat.greeted) seat.current->send(worker::Forget{.netns = netns, .reset = !netns_paths_.contains(netns)});
   }
   std::erase_if(seat.pods, [&](const auto& entry) { return !seat.plan.pods.contains(entry.first); });

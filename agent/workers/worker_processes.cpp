@@ -94,11 +94,19 @@ Workers::Impl::Seats::iterator Workers::Impl::retire(Seats::iterator at) {
   return seats_.erase(at);
 }
 
+// Of connections that it has now, and somewhat later.
+Clock::time_point Workers::Impl::end_of_drain(const Seat& seat) {
+  return Clock::now() + seat.plan.settings.drain_timeout + kDrainGrace;
+}
+
 void Workers::Impl::drain(const Seat& seat, std::unique_ptr<Worker> worker) {
   worker->send(worker::Drain{});
-  draining_.push_back({.name = seat.plan.name,
-                       .worker = std::move(worker),
-                       .deadline = Clock::now() + seat.plan.settings.drain_timeout + kDrainGrace});
+  auto& leaving = draining_.emplace_back();
+  leaving.name = seat.plan.name;
+  leaving.worker = std::move(worker);
+  leaving.deadline = end_of_drain(seat);
+  for (const auto& [netns, served] : seat.pods) leaving.pods.insert(netns);
+  for (const auto& [netns, until] : seat.left) leaving.pods.insert(netns);
 }
 
 std::unique_ptr<Worker> Workers::Impl::start_worker(const Seat& seat, Launched launched, bool adopted) {
@@ -117,13 +125,18 @@ std::unique_ptr<Worker> Workers::Impl::start_worker(const Seat& seat, Launched l
     };
   };
   const auto lost = bind(&Impl::on_lost);
+  const auto want = bind(&Impl::on_want);
   return std::make_unique<Worker>(io_, id, std::move(launched), adopted,
                                   Worker::Events{
                                       .hello = bind(&Impl::on_hello),
                                       .listeners = bind(&Impl::on_listeners),
                                       .ready = bind(&Impl::on_ready),
                                       .configured = bind(&Impl::on_configured),
-                                      .want = bind(&Impl::on_want),
+                                      .want =
+                                          [weak = weak_from_this(), id, want](const worker::Want& message) {
+                                            const auto self = weak.lock();
+                                            if (self && !self->on_leaving_want(id, message)) want(message);
+                                          },
                                       .metrics =
                                           [weak = weak_from_this(), name = seat.plan.name](const auto& message) {
                                             const auto self = weak.lock();

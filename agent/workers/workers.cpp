@@ -50,6 +50,7 @@ void Workers::Impl::tick() {
   const bool listened = now - std::exchange(last_tick_, now) < kSilence / 2;
   for (auto& [name, seat] : seats_) {
     seat.dials_made = 0;
+    std::erase_if(seat.left, [&](const auto& entry) { return now >= entry.second; });
     if (seat.retry_at && now >= *seat.retry_at) {
       seat.retry_at.reset();
       fill(seat);
@@ -65,8 +66,10 @@ void Workers::Impl::tick() {
     update_dials(seat);
     tell_who_follows(seat);
   }
-  for (const auto& leaving : draining_)
+  for (auto& leaving : draining_) {
+    leaving.dials_made = 0;
     if (now >= leaving.deadline) leaving.worker->kill();
+  }
 }
 
 void Workers::Impl::follow_requests() {

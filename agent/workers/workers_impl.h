@@ -45,6 +45,8 @@ class Workers::Impl : public std::enable_shared_from_this<Workers::Impl> {
     std::string name;
     std::unique_ptr<Worker> worker;
     Clock::time_point deadline;
+    std::set<NetnsCookie> pods;  // that were its
+    std::size_t dials_made = 0;
   };
 
   [[nodiscard]] static std::string problem_of(const Seat& seat);
@@ -77,6 +79,7 @@ class Workers::Impl : public std::enable_shared_from_this<Workers::Impl> {
   // Nobody is to be there any more: what it has it may finish.
   Seats::iterator retire(Seats::iterator at);
   void drain(const Seat& seat, std::unique_ptr<Worker> worker);
+  [[nodiscard]] static Clock::time_point end_of_drain(const Seat& seat);
   // Events name the worker that they are of, since who is in a seat, or was, changes.
   std::unique_ptr<Worker> start_worker(const Seat& seat, Launched launched, bool adopted);
   // True: it is one of those that are to go.
@@ -90,6 +93,11 @@ class Workers::Impl : public std::enable_shared_from_this<Workers::Impl> {
   void on_ready(Seat& seat, bool successor);
   void on_configured(Seat& seat, bool successor, const worker::Configured& message);
   void on_want(Seat& seat, bool successor, const worker::Want& message);
+  // Of one that drains, for connections that it had taken in. False: it is none of these.
+  bool on_leaving_want(std::uint64_t id, const worker::Want& message);
+  // For a pod that was this worker's. `made`: so many sockets the worker got in this second.
+  void answer_last_want(Worker& worker, std::size_t& made, const worker::Want& message);
+  void answer_want(Worker& worker, std::size_t& made, const worker::Want& message, const Served& pod);
   void on_lost(Seat& seat, bool successor, const std::string& why, bool ended);
   // The one that was to take over has the place now. What it was told of the pods was for later: it is told again.
   void promote(Seat& seat);

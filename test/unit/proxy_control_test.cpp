@@ -236,6 +236,26 @@ TEST_CASE("proxy control: a pod that is forgotten: its connections may end, or a
   }
 }
 
+TEST_CASE("proxy control: who was taken in last, and found no socket to dial with, gets one although the worker goes") {
+  const worker::Message ends[] = {worker::Drain{}, worker::Forget{.netns = kPod, .reset = false}};
+  for (const auto& end : ends) {
+    const bool drains = std::holds_alternative<worker::Drain>(end);
+    CAPTURE(drains);
+    Scene scene({.settings = {.threads = 1}, .dials = false});
+    scene.agent->wait_for<worker::Want>();
+    const auto client = scene.connect();
+    send_text(client, "1");
+    scene.agent->wait_for_report([](const auto& report) { return report.connections == 1; });
+    scene.agent->send(end);
+    // For itself, and for no others, as it had asked before.
+    while (scene.agent->wait_for<worker::Want>().count != 1) continue;
+    scene.agent->send_dials(false, 1);
+    const auto upstream = accept_one(scene.server);
+    CHECK(receive_exactly(upstream, 1) == "1");
+    CHECK(!scene.drained);
+  }
+}
+
 TEST_CASE("proxy control: a drain lets connections end, then resets them") {
   Scene scene({.settings = {.threads = 2, .drain_timeout = std::chrono::milliseconds(1500)}});
   const auto lasting = scene.carry();

@@ -123,6 +123,7 @@ void Traffic::sweep() {
     }
   }
   http_.sweep();
+  erase_left();
   for (auto& [id, pod] : pods_)
     for (const bool v6 : {false, true}) ask_for_dials(id, pod.families[v6], v6);
 }
@@ -241,7 +242,7 @@ void Traffic::find_dial(DialUser& user) {
   if (pod == pods_.end()) return user.no_dial(Flag::kDrained, "the pod went");
   const bool v6 = user.dials_v6();
   auto& family = pod->second.families[v6];
-  family.used = true;
+  family.used = !draining_ && !pod->second.leaves();
   if (auto socket = family.stock.take(loop_->now())) {
     user.dial(std::move(socket));
   } else {
@@ -258,9 +259,19 @@ void Traffic::forget_dial(DialUser& user) {
 }
 
 void Traffic::ask_for_dials(NetnsCookie id, Family& family, bool v6) {
-  if (!agent_there_ || draining_ || !family.used) return;
+  if (!agent_there_ || (!family.used && family.waiting.empty())) return;
   if (const auto count = family.stock.ask(family.waiting.size(), loop_->now()))
-    events_.on_want(options_.thread, id, v6, *count);
+    events_.on_want(options_.thread, id, v6, family.used ? *count : family.waiting.size());
+}
+
+// Nobody new comes. Who was asked before may not have known that.
+void Traffic::ask_for_last_dials(NetnsCookie id, Pod& pod) {
+  for (const bool v6 : {false, true}) {
+    auto& family = pod.families[v6];
+    family.used = false;
+    family.stock.forget_asking();
+    ask_for_dials(id, family, v6);
+  }
 }
 
 void Traffic::add_dials(NetnsCookie id, bool v6, std::vector<UniqueFd> sockets) {
@@ -387,6 +398,7 @@ void Traffic::use(RoutesPtr routes) {
 void Traffic::add_listener(NetnsCookie id, worker::Listener which, UniqueFd fd) {
   if (draining_) return;
   auto& pod = pods_[id];
+  pod.leaves_by = Clock::time_point::max();
   if (const auto old = std::ranges::find(pod.listeners, which, &Listening::which); old != pod.listeners.end()) {
     unlisten(*old);
     pod.listeners.erase(old);
@@ -422,13 +434,13 @@ void Traffic::drop_listeners(Pod& pod) {
 }
 
 void Traffic::forget(NetnsCookie id, bool reset) {
+  const auto until = loop_->now() + (reset ? std::chrono::milliseconds(0) : routes_->settings().drain_timeout);
   if (const auto pod = pods_.find(id); pod != pods_.end()) {
     if (!reset) accept_last(pod->second);
     drop_listeners(pod->second);
-    for (auto& family : pod->second.families) end_waiting(family, Flag::kDrained, "the pod went");
-    pods_.erase(pod);
+    pod->second.leaves_by = until;
+    if (!reset) ask_for_last_dials(id, pod->second);
   }
-  const auto until = loop_->now() + routes_->settings().drain_timeout;
   for (auto* list : {&starting_, &open_}) {
     for (auto next = list->begin(); next != list->end();) {
       auto& connection = *next++;
@@ -440,6 +452,18 @@ void Traffic::forget(NetnsCookie id, bool reset) {
     }
   }
   http_.forget(id, reset, until);
+  erase_left();
+}
+
+void Traffic::erase_left() {
+  for (auto pod = pods_.begin(); pod != pods_.end();) {
+    if (pod->second.leaves_by > loop_->now()) {
+      ++pod;
+      continue;
+    }
+    for (auto& family : pod->second.families) end_waiting(family, Flag::kDrained, "the pod went");
+    pod = pods_.erase(pod);
+  }
 }
 
 void Traffic::drain() {
@@ -448,6 +472,7 @@ void Traffic::drain() {
     drop_listeners(pod);
   }
   draining_ = true;
+  for (auto& [id, pod] : pods_) ask_for_last_dials(id, pod);
   const auto until = drain_until_ = loop_->now() + routes_->settings().drain_timeout;
   for (auto* list : {&starting_, &open_})
     for (auto& connection : *list) connection.must_end_by = std::min(connection.must_end_by, until);
@@ -479,7 +504,8 @@ void Traffic::set_agent_there(bool there) {
 
 Traffic::DialCounts Traffic::dial_counts() const {
   DialCounts counts;
-  for (const auto& [id, pod] : pods_) counts[id] = {pod.families[0].stock.size(), pod.families[1].stock.size()};
+  for (const auto& [id, pod] : pods_)
+    if (!pod.leaves()) counts[id] = {pod.families[0].stock.size(), pod.families[1].stock.size()};
   return counts;
 }
 

@@ -88,11 +88,15 @@ class Traffic final : private ConnectionOwner, private HttpOwner {
   struct Family {
     DialStock stock;
     std::deque<DialUser*> waiting;  // for a dial socket, first come first served
-    bool used = false;              // there is something to dial for
+    bool used = false;              // more will want to dial than those that wait
   };
   struct Pod {
     std::list<Listening> listeners;
     std::array<Family, 2> families;  // IPv4, IPv6
+    // It is not ours any more; until then for the connections that it has.
+    net::Clock::time_point leaves_by = net::Clock::time_point::max();
+
+    [[nodiscard]] bool leaves() const { return leaves_by != net::Clock::time_point::max(); }
   };
 
   Traffic(TrafficOptions options, std::unique_ptr<net::Loop> loop, RoutesPtr routes, Peers& peers,
@@ -124,6 +128,7 @@ class Traffic final : private ConnectionOwner, private HttpOwner {
   template <typename Ended>
   void log_connection(const Ended& connection, std::uint64_t sent, std::uint64_t received);
   void ask_for_dials(NetnsCookie id, Family& family, bool v6);
+  void ask_for_last_dials(NetnsCookie id, Pod& pod);
   void on_accept_failed(const Listening& listening, int error);
   void end_waiting(Family& family, Flag flag, const char* details);
   void listen_on(Listening& listening);
@@ -131,6 +136,7 @@ class Traffic final : private ConnectionOwner, private HttpOwner {
   void resume_if_possible();
   void unlisten(const Listening& listening);
   void drop_listeners(Pod& pod);
+  void erase_left();  // pods whose last connection must have ended
   void expect_line();
   void write_lines(bool all);
   void check_drained();

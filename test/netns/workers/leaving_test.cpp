@@ -66,6 +66,62 @@ TEST_CASE("leaving: the annotation comes and goes under connections, and none of
   }
 }
 
+// Connections that wait in the queues of a worker's listeners, more than it has sockets to dial with.
+class Queued {
+ public:
+  explicit Queued(const TwoWorkers& two)
+      : two_(two),
+        pid_(two.scene.worker_pid()),
+        inside_(listen_at(two.at("b"), AF_INET)),
+        outside_(listen_at(two.at("out"), AF_INET)) {
+    REQUIRE(::kill(pid_, SIGSTOP) == 0);
+    for (int i = 0; i < kMany; ++i) {
+      clients_.push_back(connect_from(two.at("a"), outside_.address()));
+      clients_.push_back(connect_from(two.at("out"), inside_.address()));
+    }
+  }
+  void check_carried() {
+    REQUIRE(::kill(pid_, SIGCONT) == 0);
+    INFO(two_.scene.world.agent.log());
+    for (const auto& client : clients_) send_all(client.get(), "word");
+    for (const auto& client : clients_) REQUIRE(receive_exactly(client.get(), 4, seconds(5)) == "word");
+    clients_.clear();
+  }
+
+ private:
+  static constexpr int kMany = 300;
+  const TwoWorkers& two_;
+  const pid_t pid_;
+  const EchoServer inside_, outside_;
+  std::vector<UniqueFd> clients_;
+};
+
+TEST_CASE("leaving: whoever was led to a worker that is then told to go is carried, be they many") {
+  const TwoWorkers two;
+  Queued queued(two);
+  two.scene.world.objects.put(NamespaceObject{"shop", {.mesh = "enabled", .short_circuit = "off"}});
+  for (const char* pod : {"a", "b"}) two.scene.wait_not_captured(pod);
+  queued.check_carried();
+  check_worker_goes(two, "shop");
+}
+
+TEST_CASE("leaving: ... or that is told to let go of their pods") {
+  TwoWorkers two;
+  auto& world = two.scene.world;
+  world.net.add("d");
+  world.objects.put(world.pod_object("shop", "d"));
+  two.scene.wait_captured("d");
+  Queued queued(two);
+  for (const char* name : {"a", "b"}) {
+    auto pod = world.pod_object("shop", name);
+    pod.settings.capture = "auto";
+    world.objects.put(pod);
+    two.scene.wait_not_captured(name);
+  }
+  queued.check_carried();
+  CHECK(two.way("d", "out") == "proxied");
+}
+
 TEST_CASE("leaving: without the label of the mesh, too") {
   const TwoWorkers two;
   Live live(two);
