@@ -73,6 +73,7 @@ class Node {
   // Takes every program of the agent away and ends it; starts it again, up to the enrolled pods.
   void agent_off();
   void agent_on();
+  [[nodiscard]] std::string cgroup() const { return world_.sandbox.cgroup(); }  // where it attaches its programs
 
   [[nodiscard]] std::filesystem::path folder() const { return world_.sandbox.root() / "bench"; }
   [[nodiscard]] double agent_rss_mib() const;  // VmRSS

@@ -5,6 +5,7 @@
 #include <sstream>
 
 #include "test/bench/calls.h"
+#include "test/bench/empty_hooks.h"
 #include "test/bench/round_trip.h"
 #include "test/bench/rows.h"
 
@@ -13,6 +14,7 @@ namespace {
 
 constexpr const char* kOff = "agent off";
 constexpr const char* kOn = "agent on";
+constexpr const char* kEmpty = "empty hooks";  // without the agent
 constexpr double kMostExtra = 1.02;
 
 std::string title_of(Call call) {
@@ -40,7 +42,7 @@ Row calls_row(const Plan& plan, Call call) {
   conditions << "unenrolled, loopback, CPU " << plan.first_cpu << ", " << plan.calls.count() << " s × 2 × "
              << plan.cycles;
   Row row{.group = "unenrolled", .title = title_of(call), .conditions = conditions.str(), .unit = "ns"};
-  row.comparisons = {{kOn, kOff}};
+  row.comparisons = {{kOn, kOff}, {kEmpty, kOff}};
   if (call != Call::kGetppid && call != Call::kRecvUnix) {
     row.comparisons[0].target = Bound{Bound::Kind::kAtMost, kMostExtra};
   }
@@ -55,35 +57,40 @@ Row round_trip_row(const Plan& plan) {
           .title = "round trip of two unenrolled processes",
           .conditions = conditions.str(),
           .unit = "µs",
-          .comparisons = {{kOn, kOff, Bound{Bound::Kind::kAtMost, kMostExtra}}}};
+          .comparisons = {{kOn, kOff, Bound{Bound::Kind::kAtMost, kMostExtra}}, {kEmpty, kOff}}};
 }
 
 // Rows of calls stand in the order of kCalls. The control was timed among them; the round trip was not.
 void correct_by_control(std::vector<Row>& rows) {
   const Row& getppid = rows[static_cast<std::size_t>(Call::kGetppid)];
-  const Numbers control = getppid.ratios_of(getppid.comparisons[0]);
-  for (const Call call : kCalls) {
-    if (call != Call::kGetppid) rows[static_cast<std::size_t>(call)].comparisons[0].control = control;
+  for (std::size_t i = 0; i < getppid.comparisons.size(); ++i) {
+    const Numbers control = getppid.ratios_of(getppid.comparisons[i]);
+    for (const Call call : kCalls)
+      if (call != Call::kGetppid) rows[static_cast<std::size_t>(call)].comparisons[i].control = control;
   }
 }
 
 }  // namespace
 
-// On and off alternate, each phase takes the median of some hundred slices, and each ratio is that of two phases side
-// by side. Order changes with every cycle (off on, on off, …), so that a steady drift cancels out too.
+// On, off and the hooks alone take turns, each phase takes the median of some hundred slices, and each ratio is that of
+// two phases side by side. Order is turned round with every cycle, so that a steady drift cancels out too.
 std::vector<Row> measure_unenrolled(Node& node, const Plan& plan) {
   std::vector<Row> rows;
   for (const Call call : kCalls) rows.push_back(calls_row(plan, call));
   rows.push_back(round_trip_row(plan));
   const Place place = node.unenrolled(plan.first_cpu);
   const Pair pair{.variant = "unenrolled", .client = place, .server = place, .host = "127.0.0.1"};
-  for (Row& row : rows) row.series = {{kOff, {}}, {kOn, {}}};
+  for (Row& row : rows) row.series = {{kOff, {}}, {kOn, {}}, {kEmpty, {}}};
   CallMeter meter(place);
   const auto phase = [&](const char* variant) {
     for (std::size_t i = 0; const auto& [call, nanoseconds] : meter.measure(plan.calls)) {
       rows[i++].of(variant).push_back(nanoseconds);
     }
     rows.back().of(variant).push_back(measure_round_trip(pair, kSmallBytes, plan.calls / 2).median_us);
+  };
+  const auto hooks_alone = [&] {
+    const EmptyHooks hooks(node.cgroup());
+    phase(kEmpty);
   };
   for (int cycle = 0; cycle < plan.cycles; ++cycle) {
     plan.progress("unenrolled process, agent on and off: cycle " + std::to_string(cycle + 1) + " of " +
@@ -92,7 +99,9 @@ std::vector<Row> measure_unenrolled(Node& node, const Plan& plan) {
       phase(kOn);
       node.agent_off();
       phase(kOff);
+      hooks_alone();
     } else {
+      hooks_alone();
       phase(kOff);
       node.agent_on();
       phase(kOn);
