@@ -1,15 +1,19 @@
 // SPDX-License-Identifier: Apache-2.0
 // Whom a kubeconfig and a service account make us talk to and as whom, and tokens that change in their file.
 #include <doctest/doctest.h>
+#include <fcntl.h>
 #include <sys/prctl.h>
 
 #include <array>
+#include <chrono>
 #include <cstdlib>
 #include <string>
+#include <thread>
 
 #include "agent/k8s/api/api_config.h"
 #include "agent/k8s/api/token_source.h"
 #include "test/support/temp_folder.h"
+#include "underpass/unique_fd.h"
 
 namespace underpass::k8s {
 namespace {
@@ -107,6 +111,20 @@ TEST_CASE("kubeconfig: what does not lead to a cluster") {
     CAPTURE(row.text);
     CHECK(text_of(parse_kubeconfig(row.text, "/etc/kube")) == row.expected);
   }
+}
+
+TEST_CASE("api config: a kubeconfig that is being written is waited for") {
+  const TempFolder folder;
+  const ApiOptions options{.kubeconfig = (folder.path() / "config").string()};
+  folder.write("config", kubeconfig("server: 'https://k'", "token: t"));
+  UniqueFd writer(::open(options.kubeconfig.c_str(), O_WRONLY | O_CLOEXEC));
+  REQUIRE(writer);
+  std::thread closes([&] {
+    std::this_thread::sleep_for(std::chrono::milliseconds(200));
+    writer.reset();
+  });
+  CHECK(text_of(load_api_config(options)) == "https://k:443 token=t");
+  closes.join();
 }
 
 TEST_CASE("api config: in a pod") {

@@ -4,8 +4,10 @@
 #include <fcntl.h>
 
 #include <algorithm>
+#include <chrono>
 #include <cstdlib>
 #include <filesystem>
+#include <thread>
 #include <utility>
 
 #include "agent/k8s/field.h"
@@ -19,6 +21,19 @@ Result<std::string> read_whole(const std::string& path) {
   auto read = read_file(AT_FDCWD, path, kMaxCredentialBytes);
   if (!read) return fail(path + ": " + read.error().cause);
   return std::move(read->text);
+}
+
+// At the start, when nobody asks again: whoever has it open for writing is waited for.
+Result<std::string> read_when_written(const std::string& path) {
+  using std::chrono::steady_clock;
+  constexpr std::chrono::seconds kPatience(2);
+  constexpr std::chrono::milliseconds kPause(20);
+  for (const auto until = steady_clock::now() + kPatience;; std::this_thread::sleep_for(kPause)) {
+    auto read = read_file(AT_FDCWD, path, kMaxCredentialBytes);
+    if (read) return std::move(read->text);
+    if (read.error().kind != ReadError::Kind::kWriting || steady_clock::now() >= until)
+      return fail(path + ": " + read.error().cause);
+  }
 }
 
 bool is_host(std::string_view host) {
@@ -43,7 +58,7 @@ Result<ApiConfig> in_cluster(const std::string& folder) {
   config.ca.file = folder + "/ca.crt";
   config.token_file = folder + "/token";
   if (auto ca = read_pem(config.ca); !ca) return fail_in("service account", ca.error());
-  if (auto token = read_whole(config.token_file); !token) return fail_in("service account", token.error());
+  if (auto token = read_when_written(config.token_file); !token) return fail_in("service account", token.error());
   return config;
 }
 
@@ -95,7 +110,7 @@ Result<std::string> read_pem(const Pem& pem) {
 
 Result<ApiConfig> load_api_config(const ApiOptions& options) {
   if (options.kubeconfig.empty()) return in_cluster(options.service_account_dir);
-  const auto text = read_whole(options.kubeconfig);
+  const auto text = read_when_written(options.kubeconfig);
   if (!text) return fail_in("kubeconfig", text.error());
   const auto folder = std::filesystem::absolute(options.kubeconfig).parent_path().string();
   auto config = parse_kubeconfig(*text, folder);
