@@ -36,7 +36,7 @@ class Maps {
   Result<void> put_ip(const IpAddress& address, NetnsCookie cookie);
   void remove_ip(const IpAddress& address);
 
-  // A tenth of the time that a walk takes.
+  // Ends at the first one, and copies none.
   [[nodiscard]] bool has_connections() const;
   [[nodiscard]] std::vector<Connection> connections() const;
   [[nodiscard]] std::optional<Connection> connection(std::uint64_t id) const;

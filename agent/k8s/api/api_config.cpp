@@ -17,18 +17,14 @@
 namespace underpass::k8s {
 namespace {
 
-Result<std::string> read_whole(const std::string& path) {
-  auto read = read_file(AT_FDCWD, path, kMaxCredentialBytes);
-  if (!read) return fail(path + ": " + read.error().cause);
-  return std::move(read->text);
-}
+using std::chrono::milliseconds;
+using std::chrono::steady_clock;
 
-// At the start, when nobody asks again: whoever has it open for writing is waited for.
-Result<std::string> read_when_written(const std::string& path) {
-  using std::chrono::steady_clock;
-  constexpr std::chrono::seconds kPatience(2);
-  constexpr std::chrono::milliseconds kPause(20);
-  for (const auto until = steady_clock::now() + kPatience;; std::this_thread::sleep_for(kPause)) {
+// At the start nobody asks again: whoever has a file open for writing is waited for.
+constexpr milliseconds kPatience(2000), kPause(20);
+
+Result<std::string> read_whole(const std::string& path, milliseconds patience = milliseconds(0)) {
+  for (const auto until = steady_clock::now() + patience;; std::this_thread::sleep_for(kPause)) {
     auto read = read_file(AT_FDCWD, path, kMaxCredentialBytes);
     if (read) return std::move(read->text);
     if (read.error().kind != ReadError::Kind::kWriting || steady_clock::now() >= until)
@@ -58,7 +54,7 @@ Result<ApiConfig> in_cluster(const std::string& folder) {
   config.ca.file = folder + "/ca.crt";
   config.token_file = folder + "/token";
   if (auto ca = read_pem(config.ca); !ca) return fail_in("service account", ca.error());
-  if (auto token = read_when_written(config.token_file); !token) return fail_in("service account", token.error());
+  if (auto token = read_whole(config.token_file, kPatience); !token) return fail_in("service account", token.error());
   return config;
 }
 
@@ -110,7 +106,7 @@ Result<std::string> read_pem(const Pem& pem) {
 
 Result<ApiConfig> load_api_config(const ApiOptions& options) {
   if (options.kubeconfig.empty()) return in_cluster(options.service_account_dir);
-  const auto text = read_when_written(options.kubeconfig);
+  const auto text = read_whole(options.kubeconfig, kPatience);
   if (!text) return fail_in("kubeconfig", text.error());
   const auto folder = std::filesystem::absolute(options.kubeconfig).parent_path().string();
   auto config = parse_kubeconfig(*text, folder);
